@@ -1,0 +1,163 @@
+#pragma once
+// The event notification core: file descriptors, timers, end-of-turn work and cross-thread posts.
+//   Cost     add/modify/remove one system call; arm/cancel a timer O(1); defer a pointer push
+//   Threads  a Reactor belongs to one thread; only post() and wake() may be called from others
+//   Errors   methods return 0 or an errno; callbacks are noexcept
+//   Python   callbacks run with the GIL held; the block hooks give it away around a wait that sleeps
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include <fasterapi/core/buffer.hpp>
+#include <fasterapi/core/export.hpp>
+#include <fasterapi/core/queue.hpp>
+#include <fasterapi/core/timer_wheel.hpp>
+
+namespace fasterapi::core {
+
+using Nanos = std::int64_t;  // nanoseconds of the monotonic clock
+
+inline constexpr unsigned kReadable = 1;
+inline constexpr unsigned kWritable = 2;
+inline constexpr unsigned kHangup = 4;  // peer gone or error; reported whether asked for or not
+
+/// Receives readiness of one descriptor. May remove or replace any descriptor, its own included.
+class FASTERAPI_CORE_API IoHandler {
+ public:
+  virtual void on_io(unsigned events) noexcept = 0;
+
+ protected:
+  ~IoHandler() = default;
+};
+
+/// Work that runs once at the end of the current turn, before the reactor may sleep: one `send` for all
+/// queries of a turn, deletion of closed connections. Embedded in its owner; deferring twice is once.
+class FASTERAPI_CORE_API Deferred {
+ public:
+  using Fn = void (*)(void* arg) noexcept;
+  Deferred(Fn fn, void* arg) noexcept : fn_(fn), arg_(arg) {}
+  ~Deferred();
+  Deferred(const Deferred&) = delete;
+  Deferred& operator=(const Deferred&) = delete;
+  bool pending() const noexcept { return reactor_ != nullptr; }
+
+ private:
+  friend class Reactor;
+  Fn fn_;
+  void* arg_;
+  Deferred* next_ = nullptr;
+  Deferred* prev_ = nullptr;
+  class Reactor* reactor_ = nullptr;
+};
+
+/// One readiness event as a backend reports it.
+struct BackendEvent {
+  std::uint64_t token;
+  unsigned events;
+};
+
+/// The six verbs a platform provides. Tokens are opaque to it; `wait` never blocks longer than asked.
+class FASTERAPI_CORE_API Backend {
+ public:
+  virtual ~Backend();
+  virtual const char* name() const noexcept = 0;
+  virtual int add(int fd, unsigned interest, std::uint64_t token) noexcept = 0;
+  virtual int modify(int fd, unsigned interest, std::uint64_t token) noexcept = 0;
+  virtual int remove(int fd) noexcept = 0;
+  virtual int wait(BackendEvent* events, int capacity, Nanos timeout) noexcept = 0;  // count or -errno
+  virtual void wake() noexcept = 0;                                                 // any thread
+  virtual int fd() const noexcept = 0;  // readable when wait(…, 0) would return something; -1 if none
+};
+
+/// Makes the backend named ("epoll"), or the platform's default for nullptr. Throws Error when it is
+/// unknown or the system refuses.
+FASTERAPI_CORE_API std::unique_ptr<Backend> make_backend(const char* name = nullptr);
+
+/// Monotonic clock; scripted in tests.
+FASTERAPI_CORE_API Nanos monotonic_now() noexcept;
+
+class FASTERAPI_CORE_API Reactor {
+ public:
+  explicit Reactor(std::unique_ptr<Backend> backend = make_backend());
+  ~Reactor();
+  Reactor(const Reactor&) = delete;
+  Reactor& operator=(const Reactor&) = delete;
+
+  // ---- descriptors: one handler each; `interest` is kReadable | kWritable, 0 keeps only kHangup
+  int add(int fd, unsigned interest, IoHandler* handler) noexcept;
+  int modify(int fd, unsigned interest) noexcept;
+  void remove(int fd) noexcept;  // before close(); events of it that are already fetched are dropped
+  IoHandler* handler_of(int fd) const noexcept;
+
+  // ---- timers (resolution 1 ms); see timer_wheel.hpp
+  void arm(Timer& timer, Nanos deadline) noexcept;  // moves it when armed
+  void arm_after(Timer& timer, Nanos delay) noexcept { arm(timer, now() + delay); }
+  void cancel(Timer& timer) noexcept;
+
+  // ---- end of turn
+  void defer(Deferred& work) noexcept;
+
+  // ---- other threads
+  void post(std::function<void()> work);  // runs on the reactor's thread, in order per poster
+  void wake() noexcept;
+
+  // ---- driving
+  /// One turn: deferred work, wait at most `timeout` (0 polls, < 0 until an event), dispatch I/O, posted
+  /// work and timers, deferred work again. Returns the number of things dispatched.
+  int turn(Nanos timeout) noexcept;
+  /// Cached clock: read once per turn.
+  Nanos now() const noexcept { return now_; }
+  void refresh_now() noexcept { now_ = monotonic_now(); }
+  /// Called around a wait that may sleep (to release and take the GIL).
+  void set_block_hooks(void (*before)(void*), void (*after)(void*), void* arg) noexcept;
+  /// For driving from a foreign event loop: fd() becomes readable when a turn is due, also for timers;
+  /// `need_turn` is called when work was deferred outside a turn.
+  int make_external(void (*need_turn)(void*), void* arg) noexcept;
+  int fd() const noexcept { return backend_->fd(); }
+  const char* backend_name() const noexcept { return backend_->name(); }
+  std::size_t descriptors() const noexcept { return descriptors_; }
+  bool in_turn() const noexcept { return in_turn_; }
+
+  /// Output scratch shared by the streams of this reactor; see Stream::out().
+  OutBuffer& scratch() noexcept { return scratch_; }
+  class Stream*& scratch_owner() noexcept { return scratch_owner_; }
+  /// Read scratch of kReadScratch bytes plus kReadPadding; valid within one on_io().
+  char* read_scratch() noexcept { return read_scratch_.get(); }
+  static constexpr std::size_t kReadScratch = 256 * 1024;
+  static constexpr std::size_t kReadPadding = 64;
+
+ private:
+  friend class Deferred;
+  struct Slot {
+    IoHandler* handler = nullptr;
+    std::uint32_t generation = 0;
+  };
+  int run_deferred() noexcept;
+  int run_posted() noexcept;
+  void program_external() noexcept;
+
+  std::unique_ptr<Backend> backend_;
+  std::vector<Slot> slots_;
+  TimerWheel wheel_;
+  MpscQueue<std::function<void()>> posted_;
+  Deferred* deferred_head_ = nullptr;
+  Deferred* deferred_tail_ = nullptr;
+  Nanos now_;
+  std::size_t descriptors_ = 0;
+  bool in_turn_ = false;
+  OutBuffer scratch_;
+  class Stream* scratch_owner_ = nullptr;
+  std::unique_ptr<char[]> read_scratch_;
+  void (*before_block_)(void*) = nullptr;
+  void (*after_block_)(void*) = nullptr;
+  void* block_arg_ = nullptr;
+  void (*need_turn_)(void*) = nullptr;
+  void* need_turn_arg_ = nullptr;
+  bool turn_requested_ = false;
+  int timer_fd_ = -1;
+  Nanos programmed_ = 0;
+};
+
+}  // namespace fasterapi::core

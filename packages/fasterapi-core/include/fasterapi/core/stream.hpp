@@ -1,0 +1,119 @@
+#pragma once
+// Stream: one connected byte stream (TCP or UNIX socket, plain or TLS) on a reactor.
+//   Cost     one recv per readable event into a shared scratch, one send per flush; an idle stream owns no
+//            buffer. out() is the reactor's scratch unless unsent bytes are waiting.
+//   Threads  the reactor's thread only
+//   Ownership  the handler owns its Stream. close() is idempotent and stops everything at once; on_closed()
+//            follows exactly once, at the end of the turn with nothing of the stream on the stack: delete there.
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <fasterapi/core/buffer.hpp>
+#include <fasterapi/core/export.hpp>
+#include <fasterapi/core/reactor.hpp>
+
+struct sockaddr;
+
+namespace fasterapi::core {
+
+class TlsContext;
+class TlsSession;
+
+class FASTERAPI_CORE_API StreamHandler {
+ public:
+  virtual void on_connected() noexcept {}  // connect() done, or start_tls() handshake done
+  /// Bytes are valid (and writable) during the call; Reactor::kReadPadding bytes after them are readable.
+  virtual void on_data(char* data, std::size_t size) noexcept = 0;
+  virtual void on_eof() noexcept = 0;  // the peer finished sending; writing may go on
+  virtual void on_drained() noexcept {}  // bytes that a flush() had left behind are all sent
+  /// `error` is 0 after our close(), else an errno (ECONNRESET, …) or EPROTO for TLS: see Stream::error_text().
+  virtual void on_closed(int error) noexcept = 0;
+
+ protected:
+  ~StreamHandler() = default;
+};
+
+class FASTERAPI_CORE_API Stream final : private IoHandler {
+ public:
+  Stream(Reactor& reactor, StreamHandler& handler) noexcept;
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  /// Takes a connected non-blocking socket. Returns 0 or an errno (the descriptor is then closed).
+  int adopt(int fd) noexcept;
+  /// Starts a non-blocking connect; on_connected() or on_closed(errno) follows.
+  int connect(const sockaddr* address, unsigned length) noexcept;
+  /// Starts TLS on the open stream; `host` is checked and sent as SNI on the client side.
+  int start_tls(std::shared_ptr<TlsContext> context, std::string_view host) noexcept;
+
+  /// Where to write the next bytes; valid until flush(). Throws std::bad_alloc.
+  OutBuffer& out();
+  /// Sends what out() holds; what the socket does not take is kept and sent as it drains.
+  void flush() noexcept;
+  /// flush() followed by `body`, without copying it unless the socket is full.
+  void flush_with(std::string_view body) noexcept;
+  void write(std::string_view bytes) {
+    out().append(bytes);
+    flush();
+  }
+  std::size_t unsent() const noexcept { return pending_ ? pending_->size() : 0; }
+
+  void pause_reading() noexcept;
+  void resume_reading() noexcept;
+  bool reading() const noexcept { return reading_; }
+  void shutdown_write() noexcept;  // after everything that is unsent
+  void close(int error = 0) noexcept;
+  /// Closes after everything that is unsent has left (or the handler's own timer gives up).
+  void close_when_sent() noexcept;
+  bool open() const noexcept { return fd_ >= 0; }
+
+  int fd() const noexcept { return fd_; }
+  Reactor& reactor() const noexcept { return reactor_; }
+  TlsSession* tls() const noexcept { return tls_.get(); }
+  std::string error_text(int error) const;
+
+ private:
+  void on_io(unsigned events) noexcept override;
+  void read_ready() noexcept;
+  void write_ready() noexcept;
+  void keep(std::string_view unsent) noexcept;
+  void update_interest() noexcept;
+  void pump_tls_in(const char* data, std::size_t size) noexcept;
+  bool send_tls_out() noexcept;
+  std::size_t send_some(const char* data, std::size_t size) noexcept;  // bytes taken; closes on error
+
+  Reactor& reactor_;
+  StreamHandler& handler_;
+  std::unique_ptr<TlsSession> tls_;
+  std::unique_ptr<OutBuffer> pending_;  // bytes on their way that the socket did not take
+  Deferred closed_;
+  int fd_ = -1;
+  int error_ = 0;
+  unsigned interest_ = 0;
+  bool connecting_ = false, reading_ = true, closing_ = false, shutdown_ = false, eof_ = false;
+};
+
+/// Accepts connections of a listening socket until it would block; EMFILE pauses accepting for 100 ms.
+class FASTERAPI_CORE_API Listener final : private IoHandler {
+ public:
+  using Accept = void (*)(void* arg, int fd) noexcept;  // takes the descriptor
+  Listener(Reactor& reactor, int listening_fd, Accept accept, void* arg) noexcept;
+  ~Listener();
+  int start() noexcept;
+  void stop() noexcept;
+
+ private:
+  void on_io(unsigned events) noexcept override;
+  static void resume(void* self) noexcept;
+  Reactor& reactor_;
+  int fd_;
+  Accept accept_;
+  void* arg_;
+  Timer retry_;
+  bool started_ = false;
+};
+
+}  // namespace fasterapi::core
