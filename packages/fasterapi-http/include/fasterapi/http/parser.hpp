@@ -1,8 +1,8 @@
 #pragma once
 // HTTP/1.1 request heads: bytes in, offsets out. Sans-IO, no allocation, no copy, no exceptions.
-//   Cost     a full RFC 9110/9112 validation at about 0.2 ns per byte (AVX-512, AVX2, SSE2 and scalar twins, chosen
-//            once at run time); resumable, linear over any number of calls; a repeated header block is compared
-//            with the connection's HeaderMemo instead of parsed
+//   Cost     full RFC 9110/9112 validation at about 0.2 ns per byte (AVX-512, AVX2, SSE2 and scalar twins, chosen once
+//            at run time); resumable, linear over any number of calls; a repeated header block is compared with the
+//            connection's HeaderMemo instead of parsed
 //   Threads  parse_request() is re-entrant; a HeaderMemo belongs to one thread for life
 //   Ownership  RequestHead holds offsets and the address of the buffer of the last call: the bytes must stay there
 //            while views are used. After moving the bytes call rebase().
@@ -48,6 +48,27 @@ struct FieldSlot {
   std::uint16_t name_at, name_size, value_at, value_size;
 };
 
+namespace detail {
+inline constexpr char kRootPath[1 + kReadPadding] = "/";
+
+/// Where things are, and where a resumed parse goes on.
+struct HeadState {
+  const char* base = nullptr;
+  std::uint32_t head_size = 0;
+  std::uint32_t line_at = 0;  // first byte of the first line that was not finished
+  std::uint32_t scanned = 0;  // no line end before this
+  std::uint16_t start = 0;    // after leading empty lines
+  std::uint16_t method_size = 0;
+  std::uint16_t target_at = 0, target_size = 0;
+  std::uint16_t path_at = 0, path_size = 0, query_size = 0;
+  std::uint16_t fields_at = 0;  // 0: the request line is not finished
+  std::uint16_t host_at = 0, host_size = 0;
+  std::uint8_t seen = 0;        // which single-value fields were seen
+  std::uint8_t connection = 0;  // tokens of Connection
+  bool has_query = false;
+};
+}  // namespace detail
+
 /// The parsed head. About 900 bytes: keep one per reactor for whole heads, and one beside the bytes of the rare
 /// connection whose head is incomplete (a resumed parse needs the same object).
 class RequestHead {
@@ -68,20 +89,23 @@ class RequestHead {
   bool has_body() const noexcept { return chunked || content_length != 0; }
 
   // --- request line: views into the buffer ---------------------------------------------------------
-  std::string_view method_text() const noexcept { return {base_ + start_, method_size_}; }
-  std::string_view target() const noexcept { return {base_ + target_at_, target_size_}; }
+  std::string_view method_text() const noexcept { return {state_.base + state_.start, state_.method_size}; }
+  std::string_view target() const noexcept { return {state_.base + state_.target_at, state_.target_size}; }
   /// Percent-encoded, without the query; never empty ("/" for an absolute form without path, "*" for OPTIONS *).
   std::string_view path() const noexcept {
-    return path_size_ ? std::string_view{base_ + path_at_, path_size_} : std::string_view{"/", 1};
+    if (!state_.path_size) return {detail::kRootPath, 1};
+    return {state_.base + state_.path_at, state_.path_size};
   }
   /// Without '?'; data() is null when there was no '?'.
   std::string_view query() const noexcept {
-    return has_query_ ? std::string_view{base_ + path_at_ + path_size_ + 1, query_size_} : std::string_view{};
+    if (!state_.has_query) return {};
+    return {state_.base + state_.path_at + state_.path_size + 1, state_.query_size};
   }
   /// Validated uri-host[:port]; empty only for HTTP/1.0 without Host.
   std::string_view host() const noexcept {
-    if (absolute_form) return {base_ + host_at_, host_size_};
-    return host_size_ ? std::string_view{fields_base() + host_at_, host_size_} : std::string_view{};
+    if (absolute_form) return {state_.base + state_.host_at, state_.host_size};
+    if (!state_.host_size) return {};
+    return {fields_base() + state_.host_at, state_.host_size};
   }
 
   // --- fields --------------------------------------------------------------------------------------
@@ -94,34 +118,23 @@ class RequestHead {
   /// Index of the next field of that lower-case name at or after `from`; field_count when there is none.
   unsigned find_index(std::string_view lower_name, unsigned from = 0) const noexcept;
 
-  const char* base() const noexcept { return base_; }
-  const char* fields_base() const noexcept { return base_ + fields_at_; }
-  std::uint32_t fields_at() const noexcept { return fields_at_; }
+  const char* base() const noexcept { return state_.base; }
+  const char* fields_base() const noexcept { return state_.base + state_.fields_at; }
+  std::uint32_t fields_at() const noexcept { return state_.fields_at; }
   /// Bytes of the whole head, once complete.
-  std::uint32_t size() const noexcept { return head_size_; }
+  std::uint32_t size() const noexcept { return state_.head_size; }
   /// The same bytes now live at `base`.
-  void rebase(const char* base) noexcept { base_ = base; }
+  void rebase(const char* base) noexcept { state_.base = base; }
 
   /// Forget everything: a new request begins.
   void reset() noexcept;
 
-  FieldSlot fields[kMaxFields];  // [0, field_count) are valid
-
  private:
   friend struct HeadAccess;
-  const char* base_ = nullptr;
-  std::uint32_t head_size_ = 0;
-  std::uint32_t line_at_ = 0;   // resume: first byte of the first line that was not finished
-  std::uint32_t scanned_ = 0;   // resume: no line end before this
-  std::uint16_t start_ = 0;     // after leading empty lines
-  std::uint16_t method_size_ = 0;
-  std::uint16_t target_at_ = 0, target_size_ = 0;
-  std::uint16_t path_at_ = 0, path_size_ = 0, query_size_ = 0;
-  std::uint16_t fields_at_ = 0;
-  std::uint16_t host_at_ = 0, host_size_ = 0;
-  bool has_query_ = false;
-  std::uint8_t seen_ = 0;       // which single-value fields were seen, see head.hpp
-  std::uint8_t connection_ = 0;  // tokens of Connection
+  detail::HeadState state_;
+
+ public:
+  FieldSlot fields[kMaxFields];  // [0, field_count) are valid; last member: the rest is copied in one piece
 };
 
 /// What a keep-alive client repeats byte for byte: its header block, already parsed. Eight bytes on the connection;
@@ -134,16 +147,16 @@ class HeaderMemo {
   ~HeaderMemo() { reset(); }
   void reset() noexcept;
   bool empty() const noexcept { return entry_ == nullptr; }
+  struct Entry;  // private to the parser
 
  private:
   friend struct HeadAccess;
-  struct Entry;
   Entry* entry_ = nullptr;
   std::uint16_t misses_ = 0;
 };
 
 /// Parses the request head at `data`. Call with a reset `out`; on need_more call again with the same `out` once more
-/// bytes follow the same ones (their address may change). `limits` went through clamped(). Never throws, never allocates.
+/// bytes follow the same ones (their address may change). `limits` went through clamped(). Never allocates.
 ParseResult parse_request(const char* data, std::size_t size, const Limits& limits, RequestHead& out) noexcept;
 /// The same, helped by the connection's memo (may allocate; out of memory only means no memo).
 ParseResult parse_request(const char* data, std::size_t size, const Limits& limits, RequestHead& out,

@@ -4,7 +4,7 @@
 //     decoded: an encoded slash never makes a segment
 //   - a '%' that two hex digits do not follow stands for itself
 //   - in queries and forms '+' is a space, '&' separates, a pair without '=' has an empty value
-//   Cost     O(bytes), no allocation unless a std::string is asked for; plain text is copied 16 bytes at a time
+//   Cost     O(bytes), no allocation unless a std::string is asked for
 #include <cstddef>
 #include <cstdint>
 #include <string>

@@ -1,0 +1,139 @@
+#pragma once
+// Server: routes, limits, listening sockets and the connections of one reactor.
+//   Cost     an idle keep-alive connection is one object of a few hundred bytes and owns no buffer
+//   Threads  configured on any thread before start(); then its reactor's thread only
+//   Ownership  the server owns its connections and listeners; handlers are shared, and outlive the last request
+//   Order    add routes, freeze(), attach(reactor), listen(fd) ..., drain(), destroy when connections() is 0 or
+//            after abort_connections()
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include <fasterapi/core/reactor.hpp>
+#include <fasterapi/core/stream.hpp>
+#include <fasterapi/http/limits.hpp>
+#include <fasterapi/http/response_head.hpp>
+#include <fasterapi/http/router.hpp>
+#include <fasterapi/http/transaction.hpp>
+
+namespace fasterapi::http {
+
+struct Route {
+  std::shared_ptr<RequestHandler> handler;
+  std::uint64_t max_body = 0;
+};
+
+struct ServerOptions {
+  Limits limits;
+  std::string server_header;  // empty: none
+  bool date_header = true;
+  bool redirect_slashes = true;
+  RouteOrder order = RouteOrder::registration;
+};
+
+struct ServerCounters {
+  std::uint64_t requests = 0;
+  std::uint64_t connections_accepted = 0;
+  std::uint64_t connections_refused = 0;
+  std::uint64_t protocol_errors = 0;
+  std::uint64_t timeouts = 0;
+};
+
+class Server {
+ public:
+  explicit Server(ServerOptions options);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // ---- set-up
+  /// `max_body` 0 takes the limit of the server. The error's text is empty on success.
+  RouteError add_route(std::span<const std::string_view> methods, std::string_view path,
+                       std::shared_ptr<RequestHandler> handler, std::uint64_t max_body = 0);
+  RouteError freeze();
+  bool frozen() const noexcept { return routes_.frozen(); }
+  /// Takes everything that no route takes (an ASGI application); without it the server answers 404 and 405.
+  void set_fallback(std::shared_ptr<RequestHandler> handler) {
+    fallback_.handler = std::move(handler);
+    fallback_.max_body = options_.limits.max_body_bytes;
+  }
+  /// Asked instead of the built-in 404, 405 (Transaction::match tells which); may be null.
+  void set_unmatched(std::shared_ptr<RequestHandler> handler) { unmatched_ = std::move(handler); }
+  /// Called after each answer, while the request can still be read.
+  void set_access_log(std::function<void(const Transaction&, std::int64_t elapsed_ns)> log) {
+    access_log_ = std::move(log);
+  }
+
+  // ---- running
+  void attach(core::Reactor& reactor) noexcept { reactor_ = &reactor; }
+  bool attached() const noexcept { return reactor_ != nullptr; }
+  /// Accepts connections of a listening, non-blocking socket; it stays the caller's. Returns 0 or an errno.
+  int listen(int fd);
+  /// Serves a connected, non-blocking socket; takes the descriptor.
+  void adopt(int fd) noexcept;
+  void stop_listening() noexcept;
+  /// Stops listening, closes idle connections, ends the others after the answer they are at. `emptied` is called
+  /// (at once, when there is none) when the last connection has gone.
+  void drain(std::function<void()> emptied);
+  /// Closes every connection now; handlers that run are told that their client has left.
+  void abort_connections() noexcept;
+  bool draining() const noexcept { return draining_; }
+  std::size_t connections() const noexcept { return connection_count_; }
+  const ServerCounters& counters() const noexcept { return counters_; }
+
+  // ---- for the connection and the handlers
+  core::Reactor& reactor() const noexcept { return *reactor_; }
+  const Limits& limits() const noexcept { return options_.limits; }
+  const ServerOptions& options() const noexcept { return options_; }
+  const RouteTable& routes() const noexcept { return routes_; }
+  /// The end of a head: date line and empty line.
+  std::string_view head_tail() noexcept {
+    return options_.date_header ? date_.tail(reactor_->now()) : std::string_view{"\r\n"};
+  }
+  /// A template with this server's own fields.
+  HeadTemplate make_head(int status, std::string_view media_type, std::span<const HeaderField> fields = {}) const {
+    return HeadTemplate(status, media_type, fields, options_.server_header);
+  }
+
+ private:
+  friend class Connection;
+  friend class Transaction;
+  struct ListenerSlot;
+  static void accepted(void* self, int fd) noexcept;
+  void reclaim(Connection& connection) noexcept;
+  bool admit(int fd) noexcept;
+  Transaction* acquire();
+  void recycle(Transaction& transaction) noexcept;
+  /// Finds the route and its body limit; null for the built-in answers.
+  const Route* route_for(Transaction& transaction) noexcept;
+  void answer_unmatched(Transaction& transaction) noexcept;
+  void resume_later(Connection& connection) noexcept;
+  void run_resumes() noexcept;
+
+  ServerOptions options_;
+  RouteTable routes_;
+  std::vector<Route> handlers_;
+  Route fallback_;
+  std::shared_ptr<RequestHandler> unmatched_;
+  std::function<void(const Transaction&, std::int64_t)> access_log_;
+  std::function<void()> emptied_;
+  core::Reactor* reactor_ = nullptr;
+  std::vector<std::unique_ptr<ListenerSlot>> listeners_;
+  Connection* first_ = nullptr;
+  std::size_t connection_count_ = 0;
+  std::uint64_t max_connections_ = 0, max_per_address_ = 0;
+  std::unordered_map<std::uint64_t, std::uint32_t> per_address_;
+  Transaction* free_ = nullptr;
+  std::size_t free_count_ = 0, live_transactions_ = 0;
+  std::vector<Connection*> resumes_, resuming_;
+  core::Deferred resume_work_;
+  DateCache date_;
+  ServerCounters counters_;
+  bool draining_ = false;
+};
+
+}  // namespace fasterapi::http

@@ -1,0 +1,147 @@
+#pragma once
+// Transaction: one request and its answer.
+//   Cost     pooled; acquired per request without allocation. respond() with a HeadTemplate is a copy into the
+//            stream's output; nothing of the request is copied unless somebody keeps it
+//   Threads  the reactor's thread
+//   Lifetime reference counted. Request views are valid while the handler runs; own() (called by the connection
+//            when a handler suspends or keeps the transaction) moves the bytes into the transaction's storage.
+//            A transaction whose last reference goes without an answer answers 500.
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fasterapi/core/buffer.hpp>
+#include <fasterapi/core/endpoint.hpp>
+#include <fasterapi/http/parser.hpp>
+#include <fasterapi/http/response_head.hpp>
+#include <fasterapi/http/router.hpp>
+
+namespace fasterapi::http {
+
+class Connection;
+class Server;
+struct Route;
+
+class Transaction final : public core::RequestView, public core::Responder {
+ public:
+  using Callback = void (*)(void* arg) noexcept;
+
+  // ---- the request
+  RequestHead head;
+  Match match;
+
+  std::string_view method() const noexcept override { return head.method_text(); }
+  std::string_view path() const noexcept override { return head.path(); }
+  std::string_view query() const noexcept override { return head.query(); }
+  std::span<const HeaderField> headers() const noexcept override;
+  std::string_view header(std::string_view lower_name) const noexcept override { return head.find(lower_name); }
+  std::string_view body() const noexcept override { return body_; }
+  std::string_view client() const noexcept override;
+  /// Address and port apart; port -1 for UNIX sockets. Empty once the client has gone and nobody had asked.
+  std::string_view client_host() const noexcept;
+  int client_port() const noexcept;
+  const Route* route() const noexcept { return route_; }
+  Server& server() const noexcept { return *server_; }
+
+  /// Copies the request's bytes into storage of the transaction; views move along. Throws std::bad_alloc.
+  void own();
+  bool owned() const noexcept { return owned_; }
+
+  // ---- the answer: exactly one of these
+  void respond(const HeadTemplate& head, std::string_view body) noexcept;
+  void respond(int status, std::string_view content_type, std::span<const HeaderField> fields,
+               std::string_view body) noexcept override;
+  /// `{"detail": text}` with the status.
+  void respond_error(int status, std::string_view text, std::span<const HeaderField> fields = {}) noexcept;
+  /// Streamed: a content-length among `fields` makes the body that long, else it is chunked (HTTP/1.1) or ends
+  /// with the connection (HTTP/1.0).
+  void start(int status, std::string_view content_type, std::span<const HeaderField> fields) noexcept override;
+  bool write(std::string_view chunk) noexcept override;
+  void finish() noexcept override;
+  /// The answer cannot be completed: closes the connection, so that the client sees it.
+  void abort() noexcept;
+
+  /// Interim answer (RFC 9110 section 15.2), e.g. 103.
+  void inform(int status, std::span<const HeaderField> fields) noexcept;
+
+  bool started() const noexcept { return state_ != State::waiting; }
+  bool answered() const noexcept { return state_ == State::answered; }
+  bool connected() const noexcept override { return connection_ != nullptr; }
+  /// A HEAD request: what is written as body is dropped.
+  bool head_only() const noexcept { return head.method == Method::head; }
+  int status() const noexcept { return status_; }
+  std::uint64_t body_bytes_sent() const noexcept { return sent_; }
+  std::size_t unsent() const noexcept;
+  /// The connection ends after this answer.
+  void close_after() noexcept { persistence_ = Persistence::close; }
+
+  void on_disconnect(Callback fn, void* arg) noexcept override {
+    disconnect_ = fn;
+    disconnect_arg_ = arg;
+  }
+  /// Called when everything that write() had left waiting is sent.
+  void on_drained(Callback fn, void* arg) noexcept {
+    drained_ = fn;
+    drained_arg_ = arg;
+  }
+  /// Half-close of the client does not count as leaving (handlers that cannot be cancelled anyway).
+  void tolerate_half_close() noexcept { half_close_ = true; }
+
+  void retain() noexcept override { ++references_; }
+  void release() noexcept override {
+    if (--references_ <= 1) released();
+  }
+  std::uint32_t references() const noexcept { return references_; }
+
+ private:
+  friend class Connection;
+  friend class Server;
+  enum class State : std::uint8_t { waiting, streaming, answered };
+  enum class Framing : std::uint8_t { none, chunked, length, until_close };
+
+  explicit Transaction(Server& server) noexcept : server_(&server) {}
+  ~Transaction() = default;
+  void released() noexcept;
+  void complete() noexcept;
+  bool reachable() const noexcept;
+  void put_body(std::string_view bytes) noexcept;
+  void resolve_client() const noexcept;
+  void drop_connection() noexcept { connection_ = nullptr; }
+
+  Server* server_;
+  Connection* connection_ = nullptr;
+  const Route* route_ = nullptr;
+  std::string_view body_;
+  Callback disconnect_ = nullptr;
+  void* disconnect_arg_ = nullptr;
+  Callback drained_ = nullptr;
+  void* drained_arg_ = nullptr;
+  core::OutBuffer storage_;     // head, then body, when the bytes are ours
+  std::size_t stored_head_ = 0;
+  std::uint64_t remaining_ = 0;  // Framing::length: bytes still to be written
+  std::uint64_t sent_ = 0;
+  std::int64_t begun_ = 0;       // reactor clock at dispatch
+  std::uint32_t references_ = 0;
+  int status_ = 0;
+  State state_ = State::waiting;
+  Framing framing_ = Framing::none;
+  Persistence persistence_ = Persistence::implied;
+  bool owned_ = false;
+  bool half_close_ = false;
+  mutable std::int32_t client_port_ = -2;  // -2: not asked yet
+  mutable std::string client_host_, client_text_;
+  mutable std::vector<HeaderField> fields_;
+  Transaction* next_free_ = nullptr;
+};
+
+/// What answers the requests of a route.
+class RequestHandler {
+ public:
+  virtual ~RequestHandler();
+  /// Must answer now, or retain() the transaction and answer later on the same thread.
+  virtual void handle(Transaction& transaction) noexcept = 0;
+};
+
+}  // namespace fasterapi::http
