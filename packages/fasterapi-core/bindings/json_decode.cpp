@@ -1,0 +1,472 @@
+// JSON decoder: strict RFC 8259 text to Python objects in one pass.
+#include "json.hpp"
+
+#include <charconv>
+#include <string>
+#include <vector>
+
+#include <fasterapi/core/json_chars.hpp>
+
+#include "json_ref.hpp"
+
+namespace fasterapi::core::py {
+namespace {
+
+using json::Stop;
+
+PyObject* decode_error = nullptr;  // JSONDecodeError
+
+// Keys repeat within and between texts: short ASCII keys are looked up here instead of being made (and
+// hashed) again. A direct-mapped table; an entry keeps one str alive.
+class KeyCache {
+ public:
+  static constexpr std::size_t kMaxKey = 64;
+
+  /// New reference; nullptr with MemoryError.
+  PyObject* get(const char* p, std::size_t n) {
+    Entry& entry = entries_[hash(p, n) & (kEntries - 1)];
+    if (FASTERAPI_LIKELY(entry.text && entry.size == n && std::memcmp(entry.data, p, n) == 0))
+      return Py_NewRef(entry.text);
+    PyObject* text = PyUnicode_New(static_cast<Py_ssize_t>(n), 127);
+    if (!text) return nullptr;
+    char* data = static_cast<char*>(PyUnicode_DATA(text));
+    std::memcpy(data, p, n);
+    if (PyObject_Hash(text) == -1) {
+      Py_DECREF(text);
+      return nullptr;
+    }
+    PyObject* old = entry.text;
+    entry = {Py_NewRef(text), data, n};
+    Py_XDECREF(old);
+    return text;
+  }
+
+ private:
+  static constexpr std::size_t kEntries = 2048;
+  struct Entry {
+    PyObject* text;
+    const char* data;
+    std::size_t size;
+  };
+
+  static std::size_t hash(const char* p, std::size_t n) noexcept {
+    constexpr std::uint64_t kMix = 0x9E3779B97F4A7C15u;
+    std::uint64_t h = n * kMix;
+    if (n >= 8) {
+      std::size_t i = 0;
+      for (; i + 8 <= n; i += 8) h = (h ^ json::detail::load64(p + i)) * kMix, h ^= h >> 29;
+      h = (h ^ json::detail::load64(p + n - 8)) * kMix;
+    } else if (n >= 4) {
+      std::uint32_t head, tail;
+      std::memcpy(&head, p, 4);
+      std::memcpy(&tail, p + n - 4, 4);
+      h = (h ^ (head | static_cast<std::uint64_t>(tail) << 32)) * kMix;
+    } else if (n > 0) {
+      const auto at = [p](std::size_t i) { return static_cast<unsigned char>(p[i]); };
+      h = (h ^ (at(0) | static_cast<unsigned>(at(n / 2)) << 8 | static_cast<unsigned>(at(n - 1)) << 16)) * kMix;
+    }
+    return static_cast<std::size_t>(h >> 40);
+  }
+
+  Entry entries_[kEntries] = {};
+};
+
+#ifdef Py_GIL_DISABLED
+thread_local KeyCache key_cache;
+#else
+KeyCache key_cache;
+#endif
+
+// Values wait here until their container is complete, so that lists are made in their final size and dicts
+// presized. One stack per thread, kept between calls; nothing in decoding runs Python code that could
+// re-enter (garbage collection can: finalizers, so depth of use is handled by base indexes).
+thread_local std::vector<PyObject*> waiting;
+constexpr std::size_t kKeepValues = 32 * 1024;
+
+class Decoder {
+ public:
+  Decoder(const char* data, std::size_t size, unsigned max_depth)
+      : begin_(data), at_(data), end_(data + size), max_depth_(max_depth), stack_(waiting), base_(stack_.size()) {}
+
+  PyObject* run() {
+    PyObject* result = nullptr;
+    if (end_ - at_ >= 3 && std::memcmp(at_, "\xEF\xBB\xBF", 3) == 0) {
+      fail("Unexpected UTF-8 byte order mark (decode the text with utf-8-sig)");
+    } else {
+      space();
+      result = value(0);
+      if (result) {
+        space();
+        if (at_ != end_) {
+          Py_CLEAR(result);
+          fail("Extra data");
+        }
+      }
+    }
+    while (stack_.size() > base_) {
+      PyObject* left = stack_.back();
+      stack_.pop_back();
+      Py_DECREF(left);
+    }
+    if (base_ == 0 && stack_.capacity() > kKeepValues) std::vector<PyObject*>().swap(stack_);
+    if (!result && !PyErr_Occurred()) raise();
+    return result;
+  }
+
+ private:
+  std::nullptr_t fail(const char* message) noexcept { return fail(message, at_); }
+  std::nullptr_t fail(const char* message, const char* where) noexcept {
+    message_ = message;
+    at_ = where;
+    return nullptr;
+  }
+
+  /// JSONDecodeError(message, document, position in characters).
+  void raise() {
+    Ref document(PyUnicode_DecodeUTF8(begin_, end_ - begin_, "replace"));
+    if (!document) return;
+    Ref before(PyUnicode_DecodeUTF8(begin_, at_ - begin_, "replace"));
+    if (!before) return;
+    Ref error(PyObject_CallFunction(decode_error, "sOn", message_, document.get(),
+                                    PyUnicode_GET_LENGTH(before.get())));
+    if (error) PyErr_SetObject(decode_error, error.get());
+  }
+
+  void space() noexcept {
+    if (FASTERAPI_LIKELY(at_ < end_ && static_cast<unsigned char>(*at_) > ' ')) return;
+    while (at_ < end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\r' || *at_ == '\t')) ++at_;
+  }
+
+  PyObject* value(unsigned depth) {
+    if (FASTERAPI_UNLIKELY(at_ == end_)) return fail("Expecting value");
+    switch (*at_) {
+      case '"': return string();
+      case '{': return object(depth);
+      case '[': return array(depth);
+      case 't': return word("true", Py_True);
+      case 'f': return word("false", Py_False);
+      case 'n': return word("null", Py_None);
+      case '-': case '0': case '1': case '2': case '3': case '4':
+      case '5': case '6': case '7': case '8': case '9': return number();
+      default: return fail("Expecting value");
+    }
+  }
+
+  PyObject* word(std::string_view text, PyObject* constant) {
+    if (static_cast<std::size_t>(end_ - at_) < text.size() || std::memcmp(at_, text.data(), text.size()) != 0)
+      return fail("Expecting value");
+    at_ += text.size();
+    return Py_NewRef(constant);
+  }
+
+  PyObject* array(unsigned depth) {
+    if (FASTERAPI_UNLIKELY(depth >= max_depth_)) return fail("Nested too deeply");
+    const std::size_t from = stack_.size();
+    ++at_;
+    space();
+    if (at_ < end_ && *at_ == ']') {
+      ++at_;
+      return PyList_New(0);
+    }
+    for (;;) {
+      PyObject* item = value(depth + 1);
+      if (!item) return nullptr;
+      push(item);
+      space();
+      if (FASTERAPI_UNLIKELY(at_ == end_)) return fail("Expecting ',' delimiter");
+      if (*at_ == ',') {
+        ++at_;
+        space();
+        continue;
+      }
+      if (*at_ != ']') return fail("Expecting ',' delimiter");
+      ++at_;
+      break;
+    }
+    const std::size_t count = stack_.size() - from;
+    PyObject* list = PyList_New(static_cast<Py_ssize_t>(count));
+    if (!list) return nullptr;
+    for (std::size_t i = 0; i < count; ++i) PyList_SET_ITEM(list, static_cast<Py_ssize_t>(i), stack_[from + i]);
+    stack_.resize(from);
+    return list;
+  }
+
+  PyObject* object(unsigned depth) {
+    if (FASTERAPI_UNLIKELY(depth >= max_depth_)) return fail("Nested too deeply");
+    const std::size_t from = stack_.size();
+    ++at_;
+    space();
+    if (at_ < end_ && *at_ == '}') {
+      ++at_;
+      return PyDict_New();
+    }
+    for (;;) {
+      if (FASTERAPI_UNLIKELY(at_ == end_ || *at_ != '"'))
+        return fail("Expecting property name enclosed in double quotes");
+      PyObject* name = key();
+      if (!name) return nullptr;
+      push(name);
+      space();
+      if (FASTERAPI_UNLIKELY(at_ == end_ || *at_ != ':')) return fail("Expecting ':' delimiter");
+      ++at_;
+      space();
+      PyObject* item = value(depth + 1);
+      if (!item) return nullptr;
+      push(item);
+      space();
+      if (FASTERAPI_UNLIKELY(at_ == end_)) return fail("Expecting ',' delimiter");
+      if (*at_ == ',') {
+        ++at_;
+        space();
+        continue;
+      }
+      if (*at_ != '}') return fail("Expecting ',' delimiter");
+      ++at_;
+      break;
+    }
+    const std::size_t count = (stack_.size() - from) / 2;
+    PyObject* dict = count > 5 ? _PyDict_NewPresized(static_cast<Py_ssize_t>(count)) : PyDict_New();
+    if (!dict) return nullptr;
+    for (std::size_t i = from; i < from + 2 * count; i += 2) {
+      if (PyDict_SetItem(dict, stack_[i], stack_[i + 1]) < 0) {
+        Py_DECREF(dict);
+        return nullptr;
+      }
+    }
+    for (std::size_t i = from; i < from + 2 * count; ++i) Py_DECREF(stack_[i]);
+    stack_.resize(from);
+    return dict;
+  }
+
+  void push(PyObject* owned) {
+    if (FASTERAPI_UNLIKELY(stack_.size() == stack_.capacity())) {
+      Ref guard(owned);  // push_back may throw
+      stack_.reserve(stack_.empty() ? 256 : 2 * stack_.size());
+      guard.release();
+    }
+    stack_.push_back(owned);
+  }
+
+  PyObject* key() {
+    const char* from = at_ + 1;
+    const std::size_t n = json::find<Stop::kText>(from, static_cast<std::size_t>(end_ - from));
+    if (FASTERAPI_LIKELY(from + n < end_ && from[n] == '"' && n <= KeyCache::kMaxKey)) {
+      at_ = from + n + 1;
+      return key_cache.get(from, n);
+    }
+    return string();
+  }
+
+  PyObject* string() {
+    const char* from = at_ + 1;
+    const std::size_t n = json::find<Stop::kText>(from, static_cast<std::size_t>(end_ - from));
+    const char* stop = from + n;
+    if (FASTERAPI_LIKELY(stop < end_ && *stop == '"')) {
+      at_ = stop + 1;
+      if (n < 2) return PyUnicode_FromStringAndSize(from, static_cast<Py_ssize_t>(n));  // shared objects
+      PyObject* text = PyUnicode_New(static_cast<Py_ssize_t>(n), 127);
+      if (text) std::memcpy(PyUnicode_DATA(text), from, n);
+      return text;
+    }
+    return hard_string(from, stop);
+  }
+
+  /// A string with escapes or non-ASCII text, or a bad one; everything before `stop` is plain.
+  __attribute__((noinline)) PyObject* hard_string(const char* from, const char* stop) {
+    const char* run = from;  // what is not yet in unescaped_
+    unescaped_.clear();
+    const char* quote = from - 1;
+    for (;;) {
+      stop += json::find<Stop::kEscape>(stop, static_cast<std::size_t>(end_ - stop));
+      if (stop == end_) return fail("Unterminated string starting at", quote);
+      const unsigned char c = static_cast<unsigned char>(*stop);
+      if (c == '"') break;
+      if (c < 0x20) return fail("Invalid control character at", stop);
+      unescaped_.append(run, static_cast<std::size_t>(stop - run));
+      std::uint32_t code = 0;
+      const unsigned n = json::read_escape(stop + 1, static_cast<std::size_t>(end_ - stop) - 1, code);
+      if (n == 0) return fail(stop + 1 < end_ && stop[1] == 'u' ? "Invalid \\uXXXX escape or lone surrogate"
+                                                                 : "Invalid \\escape", stop);
+      char bytes[4];
+      unescaped_.append(bytes, static_cast<std::size_t>(json::put_utf8(bytes, code) - bytes));
+      run = stop = stop + 1 + n;
+    }
+    at_ = stop + 1;
+    PyObject* text;
+    if (unescaped_.empty()) {
+      text = PyUnicode_DecodeUTF8(from, stop - from, "strict");
+    } else {
+      unescaped_.append(run, static_cast<std::size_t>(stop - run));
+      text = PyUnicode_DecodeUTF8(unescaped_.data(), static_cast<Py_ssize_t>(unescaped_.size()), "strict");
+    }
+    if (!text && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
+      PyErr_Clear();
+      for (const char* p = from; p < stop;) {
+        const unsigned n = json::utf8_length(p, static_cast<std::size_t>(stop - p));
+        if (n == 0) return fail("Invalid UTF-8", p);
+        p += n;
+      }
+      return fail("Invalid UTF-8", quote);
+    }
+    return text;
+  }
+
+  PyObject* number() {
+    const char* from = at_;
+    const char* p = at_;
+    const bool negative = *p == '-';
+    if (negative) ++p;
+    const char* first = p;
+    std::uint64_t mantissa = 0;
+    while (p < end_ && static_cast<unsigned>(*p - '0') < 10) mantissa = mantissa * 10 + static_cast<unsigned>(*p++ - '0');
+    std::ptrdiff_t digits = p - first;
+    if (digits == 0) return fail("Expecting value");
+    if (*first == '0' && digits > 1) {
+      at_ = first + 1;  // RFC 8259 section 6: no leading zeros
+      return fail("Invalid number: leading zero", from);
+    }
+    int exponent = 0;
+    bool real = false;
+    if (p < end_ && *p == '.') {
+      real = true;
+      const char* fraction = ++p;
+      while (p < end_ && static_cast<unsigned>(*p - '0') < 10)
+        mantissa = mantissa * 10 + static_cast<unsigned>(*p++ - '0');
+      if (p == fraction) return fail("Invalid number: digits expected after the point", p);
+      exponent = static_cast<int>(fraction - p);
+      digits += p - fraction;
+    }
+    if (p < end_ && (*p == 'e' || *p == 'E')) {
+      real = true;
+      const char* sign = ++p;
+      if (p < end_ && (*p == '+' || *p == '-')) ++p;
+      const char* power = p;
+      int e = 0;
+      while (p < end_ && static_cast<unsigned>(*p - '0') < 10) {
+        if (e < 100000) e = e * 10 + (*p - '0');
+        ++p;
+      }
+      if (p == power) return fail("Invalid number: digits expected in the exponent", p);
+      exponent += *sign == '-' ? -e : e;
+    }
+    at_ = p;
+    if (!real) {
+      if (FASTERAPI_LIKELY(digits <= 18)) {
+        const auto value = static_cast<long long>(mantissa);
+        return PyLong_FromLongLong(negative ? -value : value);
+      }
+      return big_integer(from, p);
+    }
+    // Clinger's fast path: both factors are exact doubles, one rounding.
+    if (digits <= 15 && exponent >= -22 && exponent <= 22) {
+      static constexpr double kPowers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                           1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+      double value = static_cast<double>(mantissa);
+      value = exponent < 0 ? value / kPowers[-exponent] : value * kPowers[exponent];
+      return PyFloat_FromDouble(negative ? -value : value);
+    }
+    double value = 0;
+    const auto result = std::from_chars(from, p, value);
+    if (result.ec == std::errc::result_out_of_range) return extreme(from, p);
+    return PyFloat_FromDouble(value);
+  }
+
+  /// Beyond the range of double: infinity or zero, as the standard library's json has it.
+  static PyObject* extreme(const char* from, const char* end) {
+    const std::string text(from, end);
+    const double value = PyOS_string_to_double(text.c_str(), nullptr, nullptr);
+    if (value == -1.0 && PyErr_Occurred()) return nullptr;
+    return PyFloat_FromDouble(value);
+  }
+
+  static PyObject* big_integer(const char* from, const char* end) {
+    const std::string text(from, end);  // PyLong_FromString wants a terminator
+    return PyLong_FromString(text.c_str(), nullptr, 10);
+  }
+
+  const char* begin_;
+  const char* at_;
+  const char* end_;
+  unsigned max_depth_;
+  std::vector<PyObject*>& stack_;
+  std::size_t base_;
+  const char* message_ = "Expecting value";
+  std::string unescaped_;
+};
+
+PyObject* loads(PyObject*, PyObject* data) {
+  if (PyBytes_CheckExact(data))
+    return json_decode(PyBytes_AS_STRING(data), static_cast<std::size_t>(PyBytes_GET_SIZE(data)), 0);
+  if (PyUnicode_Check(data)) {
+    Py_ssize_t size = 0;
+    if (PyUnicode_IS_COMPACT_ASCII(data))
+      return json_decode(static_cast<const char*>(PyUnicode_DATA(data)),
+                         static_cast<std::size_t>(PyUnicode_GET_LENGTH(data)), 0);
+    const char* text = PyUnicode_AsUTF8AndSize(data, &size);
+    if (text) return json_decode(text, static_cast<std::size_t>(size), 0);
+    if (!PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) return nullptr;
+    PyErr_Clear();
+    Ref error(PyObject_CallFunction(decode_error, "sOn", "Lone surrogate in str", data, Py_ssize_t{0}));
+    if (error) PyErr_SetObject(decode_error, error.get());
+    return nullptr;
+  }
+  Py_buffer view;
+  if (!PyObject_CheckBuffer(data)) {
+    PyErr_Format(PyExc_TypeError, "json_loads() takes bytes, bytearray, memoryview or str, not %.100s",
+                 Py_TYPE(data)->tp_name);
+    return nullptr;
+  }
+  if (PyObject_GetBuffer(data, &view, PyBUF_C_CONTIGUOUS) < 0) return nullptr;
+  PyObject* result = json_decode(static_cast<const char*>(view.buf), static_cast<std::size_t>(view.len), 0);
+  PyBuffer_Release(&view);
+  return result;
+}
+
+PyMethodDef loads_methods[] = {
+    {"json_loads", loads, METH_O,
+     PyDoc_STR("json_loads(data, /)\n--\n\nDecode one JSON text (bytes-like, or str) by RFC 8259.\n\n"
+               "Raises JSONDecodeError, a ValueError with msg, doc, pos, lineno and colno. NaN, lone surrogates,\n"
+               "ill-formed UTF-8 and nesting beyond 128 levels are refused; of duplicate keys the last one counts.")},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+}  // namespace
+
+PyObject* json_decode(const char* data, std::size_t size, unsigned max_depth) {
+  const std::size_t base = waiting.size();
+  try {
+    return Decoder(data, size, max_depth ? max_depth : kJsonDecodeDepth).run();
+  } catch (const std::bad_alloc&) {
+    while (waiting.size() > base) {
+      PyObject* left = waiting.back();
+      waiting.pop_back();
+      Py_DECREF(left);
+    }
+    return PyErr_NoMemory();
+  }
+}
+
+namespace detail {
+
+bool add_json_decoder(PyObject* module) {
+  if (!decode_error) {
+    Ref stdlib(PyImport_ImportModule("json"));
+    if (!stdlib) return false;
+    Ref base(PyObject_GetAttrString(stdlib.get(), "JSONDecodeError"));
+    if (!base) return false;
+    // A subclass of json's own, so that code which catches that one goes on to work.
+    decode_error = PyErr_NewExceptionWithDoc(
+        "fasterapi_core.JSONDecodeError",
+        "A text is not JSON. Attributes: msg, doc (the text), pos, lineno, colno (in characters).", base.get(),
+        nullptr);
+    if (!decode_error) return false;
+  }
+  return PyModule_AddObjectRef(module, "JSONDecodeError", decode_error) == 0 &&
+         PyModule_AddFunctions(module, loads_methods) == 0;
+}
+
+}  // namespace detail
+
+bool add_json(PyObject* module) { return detail::add_json_encoder(module) && detail::add_json_decoder(module); }
+
+}  // namespace fasterapi::core::py
