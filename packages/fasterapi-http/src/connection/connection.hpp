@@ -1,0 +1,98 @@
+#pragma once
+// Connection: the HTTP/1.1 state machine of one client over a core Stream.
+//   Cost     idle: this object, no buffer. A request that is complete in one read is parsed, answered and sent
+//            from shared memory; only a remainder is copied
+//   Order    one transaction at a time; pipelined requests wait as bytes, so answers cannot overtake
+//   Timers   one, re-armed lazily: what is armed is never later than what is due
+//   Threads  the reactor's thread
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include <fasterapi/core/stream.hpp>
+#include <fasterapi/http/chunked.hpp>
+#include <fasterapi/http/parser.hpp>
+#include <fasterapi/http/transaction.hpp>
+
+namespace fasterapi::http {
+
+class Server;
+
+class Connection final : public core::StreamHandler {
+ public:
+  explicit Connection(Server& server);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  /// Takes the descriptor. False when the connection could not be set up (delete it).
+  bool start(int fd) noexcept;
+  core::Stream& stream() noexcept { return stream_; }
+  /// Ends now if idle, else after the answer that is due.
+  void drain() noexcept;
+  /// Ends now.
+  void abort(int error = 0) noexcept;
+
+ private:
+  friend class Server;
+  friend class Transaction;
+  enum class Phase : std::uint8_t { idle, head, body, running, linger, closed };
+  struct Inbox;     // bytes that wait: a partial head, pipelined requests
+  struct Chunks;    // decoder of a chunked body that spans reads
+
+  void on_data(char* data, std::size_t size) noexcept override;
+  void on_eof() noexcept override;
+  void on_drained() noexcept override;
+  void on_closed(int error) noexcept override;
+  static void timer_fired(void* self) noexcept;
+
+  /// Takes what it can of the bytes; returns how many are dealt with.
+  std::size_t process(const char* data, std::size_t size);
+  void process_inbox();
+  void stash(const char* data, std::size_t size);
+  /// A complete head: routing, framing, limits. False when the rest of the input must not be looked at now.
+  bool begin_request();
+  std::size_t read_body(const char* data, std::size_t size, bool& complete);
+  /// Runs the handler. True when it has answered and the next request may follow.
+  bool dispatch();
+  void refuse(const ParseError& error) noexcept;
+  void refuse(int status, const char* code, const char* text) noexcept;
+  /// After an answer: next request, close, or wait.
+  void answered(Transaction& transaction) noexcept;
+  void release_active() noexcept;
+  void resume() noexcept;
+  void after_input() noexcept;
+  bool blocked() noexcept;
+  void flush() noexcept;
+  void end_after_flush() noexcept;
+  void linger() noexcept;
+  void disconnect_active() noexcept;
+  void arm(core::Nanos deadline) noexcept;
+  void on_timer() noexcept;
+  void out_of_memory() noexcept;
+
+  Server& server_;
+  core::Stream stream_;
+  core::Timer timer_;
+  HeaderMemo memo_;
+  std::unique_ptr<Inbox> inbox_;
+  std::unique_ptr<Chunks> chunks_;
+  Transaction* incoming_ = nullptr;  // its head or body is being read
+  Transaction* active_ = nullptr;    // its handler runs or streams
+  core::Nanos since_ = 0;            // when the phase began
+  core::Nanos stalled_since_ = 0;
+  std::size_t stalled_at_ = 0;       // unsent bytes seen then
+  Connection* next_ = nullptr;
+  Connection* prev_ = nullptr;
+  std::uint64_t address_key_ = 0;
+  std::uint32_t lingered_ = 0;
+  Phase phase_ = Phase::idle;
+  bool dispatching_ = false;  // handler on the stack: answers are batched
+  bool processing_ = false;   // input is being worked on: flush comes at its end
+  bool eof_ = false;
+  bool closing_ = false;      // no further request
+  bool queued_ = false;       // in Server::resumes_
+  bool received_ = false;     // at least one byte ever
+};
+
+}  // namespace fasterapi::http

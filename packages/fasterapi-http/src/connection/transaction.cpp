@@ -1,0 +1,312 @@
+#include <fasterapi/http/transaction.hpp>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <charconv>
+#include <cstring>
+#include <new>
+
+#include <fasterapi/core/platform.hpp>
+#include <fasterapi/http/server.hpp>
+
+#include "connection.hpp"
+
+namespace fasterapi::http {
+namespace {
+
+constexpr std::size_t kCopiedBody = 16 * 1024;  // larger bodies go to the socket from where they are
+
+std::string json_quoted(std::string_view text) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string out = "\"";
+  for (unsigned char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += static_cast<char>(c);
+    } else if (c < 0x20) {
+      out += "\\u00";
+      out += kHex[c >> 4];
+      out += kHex[c & 15];
+    } else {
+      out += static_cast<char>(c);
+    }
+  }
+  return out += '"';
+}
+
+}  // namespace
+
+RequestHandler::~RequestHandler() = default;
+
+// ---------------------------------------------------------------- request
+
+std::span<const HeaderField> Transaction::headers() const noexcept {
+  if (fields_.size() != head.field_count) {
+    try {
+      fields_.clear();
+      fields_.reserve(head.field_count);
+      for (unsigned i = 0; i < head.field_count; ++i) fields_.push_back({head.name(i), head.value(i)});
+    } catch (const std::bad_alloc&) {
+      fields_.clear();
+    }
+  }
+  return fields_;
+}
+
+void Transaction::own() {
+  if (owned_) return;
+  const char* old = head.base();
+  std::size_t head_size = head.size();
+  storage_.clear();
+  storage_.reserve(head_size + body_.size() + kReadPadding);
+  storage_.append({old, head_size});
+  if (!body_.empty()) storage_.append(body_);
+  stored_head_ = head_size;
+  const char* base = storage_.data();
+  for (unsigned i = 0; i < match.capture_count; ++i) {
+    // Captures point into the path; the default path of an absolute form ("/") is static storage.
+    const char*& at = match.captures[i].data;
+    if (at >= old && at <= old + head_size) at = base + (at - old);
+  }
+  head.rebase(base);
+  if (!body_.empty()) body_ = storage_.view().substr(head_size);
+  fields_.clear();
+  owned_ = true;
+}
+
+void Transaction::resolve_client() const noexcept {
+  client_port_ = -1;
+  if (!connection_ || !connection_->stream().open()) return;
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (::getpeername(connection_->stream().fd(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return;
+  char text[INET6_ADDRSTRLEN] = {};
+  try {
+    if (address.ss_family == AF_INET) {
+      auto& in = reinterpret_cast<sockaddr_in&>(address);
+      ::inet_ntop(AF_INET, &in.sin_addr, text, sizeof text);
+      client_port_ = ntohs(in.sin_port);
+      client_host_ = text;
+      client_text_ = client_host_ + ":" + std::to_string(client_port_);
+    } else if (address.ss_family == AF_INET6) {
+      auto& in = reinterpret_cast<sockaddr_in6&>(address);
+      ::inet_ntop(AF_INET6, &in.sin6_addr, text, sizeof text);
+      client_port_ = ntohs(in.sin6_port);
+      client_host_ = text;
+      client_text_ = "[" + client_host_ + "]:" + std::to_string(client_port_);
+    }
+  } catch (const std::bad_alloc&) {
+    client_host_.clear();
+    client_text_.clear();
+  }
+}
+
+std::string_view Transaction::client() const noexcept {
+  if (client_port_ == -2) resolve_client();
+  return client_text_;
+}
+
+std::string_view Transaction::client_host() const noexcept {
+  if (client_port_ == -2) resolve_client();
+  return client_host_;
+}
+
+int Transaction::client_port() const noexcept {
+  if (client_port_ == -2) resolve_client();
+  return client_port_;
+}
+
+// ---------------------------------------------------------------- answer
+
+bool Transaction::reachable() const noexcept { return connection_ && connection_->stream_.open(); }
+
+std::size_t Transaction::unsent() const noexcept { return connection_ ? connection_->stream_.unsent() : 0; }
+
+void Transaction::respond(const HeadTemplate& template_, std::string_view body) noexcept {
+  if (FASTERAPI_UNLIKELY(state_ != State::waiting)) return;
+  status_ = template_.status();
+  if (FASTERAPI_LIKELY(reachable())) {
+    core::Stream& stream = connection_->stream_;
+    try {
+      bool inline_body = body.size() <= kCopiedBody;
+      bool send_body = !head_only() && template_.has_body() && !body.empty();
+      core::OutBuffer& out = stream.out();
+      char* at = out.reserve(template_.max_size() + (inline_body ? body.size() : 0));
+      at = template_.write(at, body.size(), persistence_, server_->head_tail());
+      if (FASTERAPI_LIKELY(send_body)) {
+        sent_ = body.size();
+        if (FASTERAPI_LIKELY(inline_body)) {
+          std::memcpy(at, body.data(), body.size());
+          at += body.size();
+          out.commit(at);
+        } else {
+          out.commit(at);
+          stream.flush_with(body);
+        }
+      } else {
+        out.commit(at);
+      }
+    } catch (const std::bad_alloc&) {
+      connection_->out_of_memory();
+    }
+  }
+  complete();
+}
+
+void Transaction::respond(int status, std::string_view content_type, std::span<const HeaderField> fields,
+                          std::string_view body) noexcept {
+  if (state_ != State::waiting) return;
+  try {
+    respond(server_->make_head(status, content_type, fields), body);
+  } catch (const std::bad_alloc&) {
+    abort();
+  }
+}
+
+void Transaction::respond_error(int status, std::string_view text, std::span<const HeaderField> fields) noexcept {
+  try {
+    std::string body = "{\"detail\":" + json_quoted(text) + "}";
+    respond(status, "application/json", fields, body);
+  } catch (const std::bad_alloc&) {
+    abort();
+  }
+}
+
+void Transaction::start(int status, std::string_view content_type, std::span<const HeaderField> fields) noexcept {
+  if (state_ != State::waiting) return;
+  status_ = status;
+  state_ = State::streaming;
+  framing_ = Framing::chunked;
+  bool has_length = false;
+  for (const HeaderField& field : fields) {
+    if (!equals_lower(field.name, "content-length")) continue;
+    auto [end, error] = std::from_chars(field.value.data(), field.value.data() + field.value.size(), remaining_);
+    has_length = error == std::errc{} && end == field.value.data() + field.value.size();
+  }
+  if (has_length) {
+    framing_ = Framing::length;
+  } else if (head.minor_version == 0) {
+    framing_ = Framing::until_close;
+    persistence_ = Persistence::close;
+  }
+  if (!status_has_body(status)) framing_ = Framing::none;
+  if (!reachable()) return;
+  try {
+    HeadTemplate template_ = server_->make_head(status, content_type, fields);
+    core::OutBuffer& out = connection_->stream_.out();
+    out.append(template_.fields());
+    if (framing_ == Framing::chunked) out.append("transfer-encoding: chunked\r\n");
+    if (persistence_ == Persistence::close) out.append("connection: close\r\n");
+    if (persistence_ == Persistence::keep_alive) out.append("connection: keep-alive\r\n");
+    out.append(server_->head_tail());
+    if (head_only()) framing_ = Framing::none;
+  } catch (const std::bad_alloc&) {
+    connection_->out_of_memory();
+  }
+}
+
+void Transaction::put_body(std::string_view bytes) noexcept {
+  core::Stream& stream = connection_->stream_;
+  if (bytes.size() <= kCopiedBody)
+    stream.out().append(bytes);
+  else
+    stream.flush_with(bytes);
+}
+
+bool Transaction::write(std::string_view chunk) noexcept {
+  if (state_ != State::streaming || !reachable()) return true;
+  if (chunk.empty() || framing_ == Framing::none) {
+    if (!connection_->dispatching_) connection_->flush();  // at least the head
+    return true;
+  }
+  try {
+    if (framing_ == Framing::length) {
+      if (chunk.size() > remaining_) {  // more than announced would be read as the next answer
+        abort();
+        return true;
+      }
+      remaining_ -= chunk.size();
+    }
+    if (framing_ == Framing::chunked) {
+      core::OutBuffer& out = connection_->stream_.out();
+      char* at = out.reserve(24);
+      at = std::to_chars(at, at + 18, chunk.size(), 16).ptr;
+      *at++ = '\r';
+      *at++ = '\n';
+      out.commit(at);
+    }
+    put_body(chunk);
+    if (framing_ == Framing::chunked && reachable()) connection_->stream_.out().append("\r\n");
+    sent_ += chunk.size();
+  } catch (const std::bad_alloc&) {
+    connection_->out_of_memory();
+    return true;
+  }
+  if (!reachable()) return true;
+  if (!connection_->dispatching_) connection_->flush();
+  return !reachable() || connection_->stream_.unsent() <= server_->limits().max_unsent_bytes;
+}
+
+void Transaction::finish() noexcept {
+  if (state_ != State::streaming) return;
+  if (framing_ == Framing::length && remaining_ != 0) return abort();
+  if (framing_ == Framing::chunked && reachable()) {
+    try {
+      connection_->stream_.out().append("0\r\n\r\n");
+    } catch (const std::bad_alloc&) {
+      connection_->out_of_memory();
+    }
+  }
+  complete();
+}
+
+void Transaction::abort() noexcept {
+  if (state_ == State::answered) return;
+  state_ = State::answered;
+  disconnect_ = nullptr;
+  drained_ = nullptr;
+  if (!reachable()) return;
+  connection_->flush();
+  if (reachable()) connection_->abort(ECONNABORTED);
+}
+
+void Transaction::inform(int status, std::span<const HeaderField> fields) noexcept {
+  if (state_ != State::waiting || !reachable() || head.minor_version == 0) return;
+  try {
+    HeadTemplate template_(status, {}, fields, {});
+    connection_->stream_.out().append(template_.fields());
+    connection_->stream_.out().append("\r\n");
+  } catch (const std::bad_alloc&) {
+    return connection_->out_of_memory();
+  }
+  if (!connection_->dispatching_) connection_->flush();
+}
+
+void Transaction::complete() noexcept {
+  state_ = State::answered;
+  disconnect_ = nullptr;
+  drained_ = nullptr;
+  if (FASTERAPI_UNLIKELY(server_->access_log_ != nullptr)) {
+    timespec clock{};
+    ::clock_gettime(CLOCK_MONOTONIC, &clock);
+    std::int64_t now = static_cast<std::int64_t>(clock.tv_sec) * 1'000'000'000 + clock.tv_nsec;
+    server_->access_log_(*this, now - begun_);
+  }
+  if (connection_) connection_->answered(*this);  // may recycle this
+}
+
+// ---------------------------------------------------------------- references
+
+void Transaction::released() noexcept {
+  if (references_ == 0) return server_->recycle(*this);
+  // The connection's own reference is the last one: whoever was to answer has gone.
+  if (state_ == State::answered || !connection_ || connection_->active_ != this || connection_->dispatching_) return;
+  if (state_ == State::waiting)
+    respond_error(500, "Internal Server Error");
+  else
+    abort();
+}
+
+}  // namespace fasterapi::http
