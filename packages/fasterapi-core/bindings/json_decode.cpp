@@ -24,8 +24,16 @@ class KeyCache {
 
   /// New reference; nullptr with MemoryError.
   PyObject* get(const char* p, std::size_t n) {
-    Entry& entry = entries_[hash(p, n) & (kEntries - 1)];
-    if (FASTERAPI_LIKELY(entry.text && entry.size == n && std::memcmp(entry.data, p, n) == 0))
+    const Ends ends = ends_of(p, n);
+    std::uint64_t h = (ends.low ^ n) * kMix;
+    h = (h ^ (h >> 32) ^ ends.high) * kMix;
+    if (n > 16) {
+      for (std::size_t i = 8; i + 8 < n; i += 8) h = (h ^ (h >> 32) ^ json::detail::load64(p + i)) * kMix;
+    }
+    Entry& entry = entries_[(h >> 40) & (kEntries - 1)];
+    // Up to 16 bytes the two ends are the whole key.
+    if (FASTERAPI_LIKELY(entry.size == n && entry.ends.low == ends.low && entry.ends.high == ends.high &&
+                         (n <= 16 || std::memcmp(entry.data, p, n) == 0) && entry.text))
       return Py_NewRef(entry.text);
     PyObject* text = PyUnicode_New(static_cast<Py_ssize_t>(n), 127);
     if (!text) return nullptr;
@@ -36,36 +44,36 @@ class KeyCache {
       return nullptr;
     }
     PyObject* old = entry.text;
-    entry = {Py_NewRef(text), data, n};
+    entry = {Py_NewRef(text), data, n, ends};
     Py_XDECREF(old);
     return text;
   }
 
  private:
   static constexpr std::size_t kEntries = 2048;
+  static constexpr std::uint64_t kMix = 0x9E3779B97F4A7C15u;
+
+  struct Ends {
+    std::uint64_t low, high;
+  };
   struct Entry {
     PyObject* text;
     const char* data;
     std::size_t size;
+    Ends ends;
   };
 
-  static std::size_t hash(const char* p, std::size_t n) noexcept {
-    constexpr std::uint64_t kMix = 0x9E3779B97F4A7C15u;
-    std::uint64_t h = n * kMix;
-    if (n >= 8) {
-      std::size_t i = 0;
-      for (; i + 8 <= n; i += 8) h = (h ^ json::detail::load64(p + i)) * kMix, h ^= h >> 29;
-      h = (h ^ json::detail::load64(p + n - 8)) * kMix;
-    } else if (n >= 4) {
+  static Ends ends_of(const char* p, std::size_t n) noexcept {
+    if (n >= 8) return {json::detail::load64(p), json::detail::load64(p + n - 8)};
+    if (n >= 4) {
       std::uint32_t head, tail;
       std::memcpy(&head, p, 4);
       std::memcpy(&tail, p + n - 4, 4);
-      h = (h ^ (head | static_cast<std::uint64_t>(tail) << 32)) * kMix;
-    } else if (n > 0) {
-      const auto at = [p](std::size_t i) { return static_cast<unsigned char>(p[i]); };
-      h = (h ^ (at(0) | static_cast<unsigned>(at(n / 2)) << 8 | static_cast<unsigned>(at(n - 1)) << 16)) * kMix;
+      return {head, tail};
     }
-    return static_cast<std::size_t>(h >> 40);
+    if (n == 0) return {0, 0};
+    const auto at = [p](std::size_t i) { return static_cast<std::uint64_t>(static_cast<unsigned char>(p[i])); };
+    return {at(0) | at(n / 2) << 8, at(n - 1)};
   }
 
   Entry entries_[kEntries] = {};
@@ -85,8 +93,8 @@ constexpr std::size_t kKeepValues = 32 * 1024;
 
 class Decoder {
  public:
-  Decoder(const char* data, std::size_t size, unsigned max_depth)
-      : begin_(data), at_(data), end_(data + size), max_depth_(max_depth), stack_(waiting), base_(stack_.size()) {}
+  Decoder(const char* data, std::size_t size, unsigned max_depth, std::vector<PyObject*>& stack)
+      : begin_(data), at_(data), end_(data + size), max_depth_(max_depth), stack_(stack), base_(stack_.size()) {}
 
   PyObject* run() {
     PyObject* result = nullptr;
@@ -265,10 +273,35 @@ class Decoder {
       at_ = stop + 1;
       if (n < 2) return PyUnicode_FromStringAndSize(from, static_cast<Py_ssize_t>(n));  // shared objects
       PyObject* text = PyUnicode_New(static_cast<Py_ssize_t>(n), 127);
-      if (text) std::memcpy(PyUnicode_DATA(text), from, n);
+      if (FASTERAPI_LIKELY(text)) copy(static_cast<char*>(PyUnicode_DATA(text)), from, n);
       return text;
     }
     return hard_string(from, stop);
+  }
+
+  /// memcpy with the short lengths inline, as two pieces that may overlap.
+  static void copy(char* to, const char* from, std::size_t n) noexcept {
+    if (n > 32) {
+      std::memcpy(to, from, n);
+    } else if (n >= 16) {
+      char head[16], tail[16];
+      std::memcpy(head, from, 16);
+      std::memcpy(tail, from + n - 16, 16);
+      std::memcpy(to, head, 16);
+      std::memcpy(to + n - 16, tail, 16);
+    } else if (n >= 8) {
+      const std::uint64_t head = json::detail::load64(from), tail = json::detail::load64(from + n - 8);
+      std::memcpy(to, &head, 8);
+      std::memcpy(to + n - 8, &tail, 8);
+    } else if (n >= 4) {
+      std::uint32_t head, tail;
+      std::memcpy(&head, from, 4);
+      std::memcpy(&tail, from + n - 4, 4);
+      std::memcpy(to, &head, 4);
+      std::memcpy(to + n - 4, &tail, 4);
+    } else {
+      for (std::size_t i = 0; i < n; ++i) to[i] = from[i];
+    }
   }
 
   /// A string with escapes or non-ASCII text, or a bad one; everything before `stop` is plain.
@@ -433,13 +466,14 @@ PyMethodDef loads_methods[] = {
 }  // namespace
 
 PyObject* json_decode(const char* data, std::size_t size, unsigned max_depth) {
-  const std::size_t base = waiting.size();
+  std::vector<PyObject*>& stack = waiting;
+  const std::size_t base = stack.size();
   try {
-    return Decoder(data, size, max_depth ? max_depth : kJsonDecodeDepth).run();
+    return Decoder(data, size, max_depth ? max_depth : kJsonDecodeDepth, stack).run();
   } catch (const std::bad_alloc&) {
-    while (waiting.size() > base) {
-      PyObject* left = waiting.back();
-      waiting.pop_back();
+    while (stack.size() > base) {
+      PyObject* left = stack.back();
+      stack.pop_back();
       Py_DECREF(left);
     }
     return PyErr_NoMemory();

@@ -80,14 +80,9 @@ class Encoder {
   }
 
  private:
-  bool has(std::uint32_t option) const noexcept { return FASTERAPI_UNLIKELY((options_ & option) != 0); }
+  static constexpr std::size_t kSlack = json::Writer::kSlack;
 
-  /// Objects whose encoding runs no foreign code need not be held while they are written.
-  static bool is_plain(PyObject* object) noexcept {
-    const PyTypeObject* type = Py_TYPE(object);
-    return type == &PyUnicode_Type || type == &PyLong_Type || type == &PyFloat_Type || type == &PyBool_Type ||
-           object == Py_None;
-  }
+  bool has(std::uint32_t option) const noexcept { return FASTERAPI_UNLIKELY((options_ & option) != 0); }
 
   bool value(PyObject* object) {
     PyTypeObject* type = Py_TYPE(object);
@@ -95,15 +90,18 @@ class Encoder {
     if (type == &PyLong_Type) return integer(object);
     if (type == &PyDict_Type) return dict(object);
     if (type == &PyList_Type) return list(object);
-    if (type == &PyBool_Type) return word(object == Py_True ? "true" : "false");
+    if (type == &PyBool_Type) return object == Py_True ? word("true") : word("false");
     if (object == Py_None) return word("null");
     if (type == &PyFloat_Type) return number(PyFloat_AS_DOUBLE(object));
     if (type == &PyTuple_Type) return tuple(object);
     return other(object);
   }
 
-  bool word(std::string_view text) {
-    writer_.raw(text);
+  template <std::size_t n>
+  bool word(const char (&text)[n]) {
+    writer_.room(n + kSlack);
+    std::memcpy(writer_.at(), text, n - 1);
+    writer_.set(writer_.at() + n - 1);
     return true;
   }
 
@@ -137,7 +135,7 @@ class Encoder {
     return true;
   }
 
-  bool number(double value) {
+  __attribute__((noinline)) bool number(double value) {
     writer_.room(32);
     if (FASTERAPI_LIKELY(std::isfinite(value))) {
       writer_.set(json::put_double(writer_.at(), value));
@@ -157,44 +155,40 @@ class Encoder {
   }
 
   // Containers are written as opening bracket, "item," ..., and the last comma becomes the closing one.
+  // Every value leaves kSlack bytes of room behind it, so that the punctuation needs no check.
   void open(char bracket) {
+    ++level_;
     writer_.room(2);
     writer_.put(bracket);
     if (has(kJsonIndent2)) line();
   }
   void separate() {
-    writer_.room(2);
     writer_.put(',');
     if (has(kJsonIndent2)) line();
   }
   void colon() {
-    writer_.room(2);
     writer_.put(':');
     if (has(kJsonIndent2)) writer_.put(' ');
   }
   void close(char bracket, bool empty) {
+    --depth_;
     if (has(kJsonIndent2)) {
       // Take back the line break (and the comma) that announced another item.
-      writer_.truncate(writer_.size() - 1 - 2 * static_cast<std::size_t>(depth_));
-      --depth_;
+      writer_.truncate(writer_.size() - 1 - 2 * static_cast<std::size_t>(level_));
+      --level_;
       if (!empty) {
         writer_.back();
         line();
       }
-      writer_.room(1);
-      writer_.put(bracket);
-      return;
-    }
-    --depth_;
-    if (empty) {
-      writer_.room(1);
     } else {
-      writer_.back();
+      --level_;
+      if (!empty) writer_.back();
     }
+    writer_.room(1 + kSlack);
     writer_.put(bracket);
   }
   void line() {
-    const std::size_t spaces = 2 * static_cast<std::size_t>(depth_);
+    const std::size_t spaces = 2 * static_cast<std::size_t>(level_);
     writer_.room(spaces + 1);
     writer_.put('\n');
     std::memset(writer_.at(), ' ', spaces);
@@ -212,17 +206,28 @@ class Encoder {
       Py_ssize_t at = 0;
       PyObject *key, *item;
       while (PyDict_Next(object, &at, &key, &item)) {
-        if (FASTERAPI_LIKELY(PyUnicode_CheckExact(key) && is_plain(item))) {
+        if (FASTERAPI_LIKELY(PyUnicode_CheckExact(key))) {
           if (!string(key)) return false;
           colon();
+          if (PyUnicode_CheckExact(item)) {
+            if (!string(item)) return false;
+            separate();
+            continue;
+          }
+          if (PyLong_CheckExact(item)) {
+            if (!integer(item)) return false;
+            separate();
+            continue;
+          }
+          Ref held_item = Ref::hold(item);  // foreign code below may drop it from the dict
           if (!value(item)) return false;
         } else {
           Ref held_key = Ref::hold(key), held_item = Ref::hold(item);
           if (!member(key, item)) return false;
-          if (PyDict_GET_SIZE(object) != size) {
-            PyErr_SetString(PyExc_RuntimeError, "dictionary changed size during iteration");
-            return false;
-          }
+        }
+        if (FASTERAPI_UNLIKELY(PyDict_GET_SIZE(object) != size)) {
+          PyErr_SetString(PyExc_RuntimeError, "dictionary changed size during iteration");
+          return false;
         }
         separate();
       }
@@ -265,11 +270,12 @@ class Encoder {
     writer_.room(1);
     writer_.put('"');
     const bool good = PyFloat_Check(object)  ? number(PyFloat_AS_DOUBLE(object))
-                      : PyBool_Check(object) ? word(object == Py_True ? "true" : "false")
-                      : object == Py_None    ? word("null")
-                                             : integer(object);
+                      : object == Py_True   ? word("true")
+                      : object == Py_False  ? word("false")
+                      : object == Py_None   ? word("null")
+                                            : integer(object);
     if (!good) return false;
-    writer_.room(1);
+    writer_.room(1 + kSlack);
     writer_.put('"');
     return true;
   }
@@ -324,8 +330,8 @@ class Encoder {
     Py_ssize_t i = 0;
     for (; i < PyList_GET_SIZE(object); ++i) {  // the size may change under foreign code
       PyObject* item = PyList_GET_ITEM(object, i);
-      if (is_plain(item)) {
-        if (!value(item)) return false;
+      if (PyUnicode_CheckExact(item)) {
+        if (!string(item)) return false;
       } else {
         Ref held = Ref::hold(item);
         if (!value(item)) return false;
@@ -442,7 +448,7 @@ class Encoder {
     writer_.room(n + 2);
     writer_.put('"');
     writer_.raw({text, n});
-    writer_.room(1);
+    writer_.room(1 + kSlack);
     writer_.put('"');
     return true;
   }
@@ -523,7 +529,8 @@ class Encoder {
   json::Writer writer_;
   PyObject* fallback_;
   std::uint32_t options_;
-  int depth_ = 0;
+  int depth_ = 0;  // of the recursion: containers, default, enum values
+  int level_ = 0;  // of brackets, for the indent
 };
 
 // json_dumps writes into one buffer per thread; while user code of an outer call runs, inner calls (and, with

@@ -15,6 +15,18 @@ inline constexpr char kPairs[] =
     "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
 }
 
+inline unsigned digit_count(std::uint64_t value) noexcept {
+  // log10 from log2: 1233 / 4096 is just above log10(2); one comparison corrects it.
+  static constexpr std::uint64_t kPowers[] = {
+      0,          10,          100,          1000,          10000,          100000,          1000000,
+      10000000,   100000000,   1000000000,   10000000000,   100000000000,   1000000000000,   10000000000000,
+      100000000000000, 1000000000000000, 10000000000000000, 100000000000000000, 1000000000000000000,
+      10000000000000000000u};
+  const auto bits = 64u - static_cast<unsigned>(__builtin_clzll(value | 1));
+  const unsigned guess = bits * 1233 >> 12;
+  return guess + (value >= kPowers[guess]);
+}
+
 /// At most 20 bytes; returns the end.
 inline char* put_unsigned(char* at, std::uint64_t value) noexcept {
   if (value < 10) {
@@ -25,22 +37,18 @@ inline char* put_unsigned(char* at, std::uint64_t value) noexcept {
     std::memcpy(at, detail::kPairs + 2 * value, 2);
     return at + 2;
   }
-  char digits[20];
-  char* from = digits + 20;
+  char* const end = at + digit_count(value);
+  char* to = end;
   while (value >= 100) {
-    from -= 2;
-    std::memcpy(from, detail::kPairs + 2 * (value % 100), 2);
+    to -= 2;
+    std::memcpy(to, detail::kPairs + 2 * (value % 100), 2);
     value /= 100;
   }
-  if (value >= 10) {
-    from -= 2;
-    std::memcpy(from, detail::kPairs + 2 * value, 2);
-  } else {
-    *--from = static_cast<char>('0' + value);
-  }
-  const auto n = static_cast<std::size_t>(digits + 20 - from);
-  std::memcpy(at, from, n);
-  return at + n;
+  if (value >= 10)
+    std::memcpy(to - 2, detail::kPairs + 2 * value, 2);
+  else
+    to[-1] = static_cast<char>('0' + value);
+  return end;
 }
 
 inline char* put_signed(char* at, std::int64_t value) noexcept {

@@ -17,6 +17,9 @@ namespace fasterapi::core::json {
 
 class Writer {
  public:
+  /// string() and raw() leave at least this much room behind them.
+  static constexpr std::size_t kSlack = 4;
+
   explicit Writer(OutBuffer& out) : out_(out), start_(out.size()) { open(256); }
 
   /// At least `n` bytes behind the cursor. After growth the cursor has moved: take at() again.
@@ -27,7 +30,7 @@ class Writer {
   void set(char* at) noexcept { at_ = at; }
   void put(char c) noexcept { *at_++ = c; }  // after room()
   void raw(std::string_view text) {
-    room(text.size());
+    room(text.size() + kSlack);
     std::memcpy(at_, text.data(), text.size());
     at_ += text.size();
   }
@@ -39,7 +42,7 @@ class Writer {
   void close() noexcept { out_.commit(at_); }
   void abandon() noexcept { out_.truncate(start_); }
 
-  /// A str with its quotes and one more byte of room behind it. False: lone surrogate.
+  /// A str with its quotes. False: lone surrogate.
   bool string(PyObject* text, bool ensure_ascii) {
     if (FASTERAPI_LIKELY(PyUnicode_IS_COMPACT_ASCII(text))) {
       ascii(static_cast<const char*>(static_cast<void*>(reinterpret_cast<PyASCIIObject*>(text) + 1)),
@@ -57,54 +60,35 @@ class Writer {
 
   /// Text known to be ASCII or well-formed UTF-8.
   void ascii(const char* p, std::size_t n) {
-    room(n + 3);
+    room(n + 2 + kSlack + 16);  // short strings are stored 16 bytes wide
     char* to = at_;
     *to++ = '"';
-    // Copy and test in one go; the destination has room for all of it as long as nothing is escaped.
-    if (n >= 16) {
 #if FASTERAPI_X86_64
+    // Copy and test in one go; there is room for all of it as long as nothing is escaped.
+    if (FASTERAPI_LIKELY(n <= 16 && wide_read_ok(p))) {
+      const __m128i v = detail::load128(p);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to), v);
+      if (FASTERAPI_UNLIKELY((detail::sse_mask<Stop::kEscape>(v) & ((1u << n) - 1)) != 0)) return escaped(p, n, 0);
+      to[n] = '"';
+      at_ = to + n + 1;
+      return;
+    }
+    if (n >= 16 && n < 256) {
       std::size_t i = 0;
-      if (n < 256) {
-        for (; i + 16 <= n; i += 16) {
-          const __m128i v = detail::load128(p + i);
-          _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), v);
-          if (FASTERAPI_UNLIKELY(detail::sse_mask<Stop::kEscape>(v) != 0)) return escaped(p, n, i);
-        }
-        const __m128i v = detail::load128(p + n - 16);
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + n - 16), v);
+      for (; i + 16 <= n; i += 16) {
+        const __m128i v = detail::load128(p + i);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), v);
         if (FASTERAPI_UNLIKELY(detail::sse_mask<Stop::kEscape>(v) != 0)) return escaped(p, n, i);
-        to += n;
-        *to++ = '"';
-        at_ = to;
-        return;
       }
+      const __m128i v = detail::load128(p + n - 16);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to + n - 16), v);
+      if (FASTERAPI_UNLIKELY(detail::sse_mask<Stop::kEscape>(v) != 0)) return escaped(p, n, i);
+      to[n] = '"';
+      at_ = to + n + 1;
+      return;
+    }
 #endif
-      return escaped(p, n, 0);
-    }
-    if (n >= 8) {
-      const std::uint64_t head = detail::load64(p), tail = detail::load64(p + n - 8);
-      if (FASTERAPI_UNLIKELY((detail::swar_mask<Stop::kEscape>(head) | detail::swar_mask<Stop::kEscape>(tail)) != 0))
-        return escaped(p, n, 0);
-      std::memcpy(to, &head, 8);
-      std::memcpy(to + n - 8, &tail, 8);
-    } else if (n >= 4) {
-      std::uint32_t head, tail;
-      std::memcpy(&head, p, 4);
-      std::memcpy(&tail, p + n - 4, 4);
-      const std::uint64_t both = head | (static_cast<std::uint64_t>(tail) << 32);
-      if (FASTERAPI_UNLIKELY(detail::swar_mask<Stop::kEscape>(both) != 0)) return escaped(p, n, 0);
-      std::memcpy(to, &head, 4);
-      std::memcpy(to + n - 4, &tail, 4);
-    } else {
-      for (std::size_t i = 0; i < n; ++i) {
-        if (FASTERAPI_UNLIKELY(scalar::stops<Stop::kEscape>(static_cast<unsigned char>(p[i]))))
-          return escaped(p, n, 0);
-        to[i] = p[i];
-      }
-    }
-    to += n;
-    *to++ = '"';
-    at_ = to;
+    escaped(p, n, 0);
   }
 
  private:
@@ -117,6 +101,17 @@ class Writer {
     open(n);
   }
 
+  /// Whether 16 bytes may be read from `p` although the string is shorter: true unless they could touch the
+  /// next page. What is read beyond the end is masked out. Not under AddressSanitizer, which cannot know.
+  static bool wide_read_ok(const char* p) noexcept {
+#if defined(__SANITIZE_ADDRESS__)
+    static_cast<void>(p);
+    return false;
+#else
+    return (reinterpret_cast<std::uintptr_t>(p) & 4095) <= 4096 - 16;
+#endif
+  }
+
   /// The general form of ascii(): the first `clean` bytes are known to need nothing. Room for n + 3.
   __attribute__((noinline)) void escaped(const char* p, std::size_t n, std::size_t clean) {
     *at_++ = '"';
@@ -125,7 +120,7 @@ class Writer {
     std::size_t i = clean;
     for (;;) {
       const std::size_t run = find<Stop::kEscape>(p + i, n - i);
-      room(n - i + 2);
+      room(n - i + 1 + kSlack);
       std::memcpy(at_, p + i, run);
       at_ += run;
       i += run;
@@ -192,7 +187,7 @@ class Writer {
         unicode(0xDC00 + ((c - 0x10000) & 0x3FF));
       }
     }
-    room(2);
+    room(1 + kSlack);
     *at_++ = '"';
     return true;
   }
