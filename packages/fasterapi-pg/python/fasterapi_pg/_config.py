@@ -7,6 +7,7 @@ no network I/O; it reads the password file, the service file and looks whether c
 from __future__ import annotations
 
 import atexit
+import contextlib
 import getpass
 import os
 import ssl as ssl_module
@@ -552,5 +553,10 @@ def _write_authorities(certificates: Sequence[bytes]) -> str:
         with open(handle, "w", encoding="ascii") as file:
             file.write("".join(map(ssl_module.DER_cert_to_PEM_cert, certificates)))
         _authority_files[key] = path
-        atexit.register(lambda: os.path.exists(path) and os.unlink(path))
+        atexit.register(_remove, path)
     return path
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)

@@ -100,8 +100,8 @@ def check_option(name: str, where: str) -> str:
     raise ClientConfigurationError(f"unknown connection option {name!r} in {where}{_did_you_mean(name)}")
 
 
-def _did_you_mean(name: str) -> str:
-    close = difflib.get_close_matches(name, OPTIONS, n=1, cutoff=0.8)
+def _did_you_mean(name: str, cutoff: float = 0.7) -> str:
+    close = difflib.get_close_matches(name, OPTIONS, n=1, cutoff=cutoff)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
@@ -242,7 +242,7 @@ def _uri_query(query: str, found: dict[str, str], settings: dict[str, str]) -> N
             name, value = "sslmode", "require"
         if name in OPTIONS:
             found[name] = value
-        elif _did_you_mean(name) or not _SETTING_NAME.match(name):
+        elif _did_you_mean(name, 0.91) or not _SETTING_NAME.match(name):
             check_option(name, "the connection URI")
         else:
             settings[name] = value
