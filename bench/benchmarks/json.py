@@ -1,6 +1,4 @@
-"""How long does core's JSON take beside orjson, msgspec and the standard library, on the same objects?
-
-"""
+"""How long does core's JSON take beside orjson, msgspec and the standard library, on the same objects?"""
 
 from __future__ import annotations
 
