@@ -1,0 +1,2 @@
+CORE_ABI: str
+VERSION: str
