@@ -162,8 +162,6 @@ def typed_signature(call: Callable[..., Any]) -> inspect.Signature:
 
 def evaluated(annotation: Any, scope: dict[str, Any]) -> Any:
     """Evaluate a forward reference in ``scope``, leniently."""
-    if annotation is None:
-        return type(None)
     if not isinstance(annotation, str):
         return annotation
     holder: Any = type("_Holder", (), {"__annotations__": {"value": annotation}})
@@ -176,7 +174,7 @@ def evaluated(annotation: Any, scope: dict[str, Any]) -> Any:
 def return_annotation(call: Callable[..., Any]) -> Any:
     """Return the evaluated return annotation, or None when there is none."""
     annotation = typed_signature(call).return_annotation
-    return None if annotation is inspect.Signature.empty else annotation
+    return None if annotation in (inspect.Signature.empty, type(None)) else annotation
 
 
 def analyse(

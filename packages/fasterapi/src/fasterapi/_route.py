@@ -324,7 +324,8 @@ class APIRoute(BaseRoute):
             response = stream_response(self.stream, result, self.stream_item_field, chosen(self.response_class), status)
             response.background = background
         elif not body_allowed(status):
-            response = Response(None, status or 200, None, None, background)
+            media_type = chosen(self.response_class).media_type
+            response = Response(None, status or 200, None, media_type, background)
         elif self.plain_json:
             body = self.serializer.encode(result)
             response = Response(body, status or 200, None, "application/json", background)
