@@ -78,12 +78,12 @@ HeadTemplate::HeadTemplate(int status, std::string_view media_type, std::span<co
 
 char* HeadTemplate::write(char* at, std::uint64_t content_length, Persistence persistence,
                           std::string_view tail) const noexcept {
-  if (status_ >= 200 && status_ != 204) {
+  if (has_body()) {
     at = put(at, prefix_);
     at = std::to_chars(at, at + 20, content_length).ptr;
     at = put(at, "\r\n");
   } else {
-    at = put(at, fields());  // RFC 9110 section 8.6: no Content-Length with 1xx and 204
+    at = put(at, fields());  // RFC 9110 section 8.6: none with 1xx and 204, and with 304 only the true one
   }
   if (persistence == Persistence::close) at = put(at, "connection: close\r\n");
   if (persistence == Persistence::keep_alive) at = put(at, "connection: keep-alive\r\n");

@@ -1,0 +1,81 @@
+"""A native HTTP server for Python: ASGI applications, or native handlers, on one reactor."""
+
+from __future__ import annotations
+
+import fasterapi_core as _core
+
+from . import _build
+
+_core.require_abi(_build.CORE_ABI, "fasterapi-http " + _build.VERSION)
+
+import asyncio as _asyncio  # noqa: E402
+import uuid as _uuid  # noqa: E402
+
+from . import _cookies, _http  # noqa: E402
+from ._datastructures import URL, Address, State  # noqa: E402
+from ._embed import serve_endpoint, serve_endpoint_blocking  # noqa: E402
+from ._exceptions import HTTPException, RouteConflict  # noqa: E402
+from ._http import (  # noqa: E402
+    Headers,
+    HTMLResponse,
+    JSONResponse,
+    MutableHeaders,
+    PlainTextResponse,
+    QueryParams,
+    Request,
+    Response,
+    SyncRequest,
+)
+from ._limits import Limits  # noqa: E402
+from ._responses import (  # noqa: E402
+    FileResponse,
+    RedirectResponse,
+    StreamingResponse,
+    drive_stream,
+    send_as_asgi,
+)
+from ._server import ResponseSpec, Server, make_executor, report  # noqa: E402
+
+__version__ = _build.VERSION
+
+_http.configure(
+    http_exception=HTTPException,
+    route_conflict=RouteConflict,
+    address=Address,
+    url=URL,
+    state=State,
+    drive_stream=drive_stream,
+    identity=lambda value: value,
+    cancelled=_asyncio.CancelledError,
+    report=report,
+    uuid=_uuid.UUID,
+    make_executor=make_executor,
+    format_cookie=_cookies.format_cookie,
+    format_deletion=_cookies.format_deletion,
+)
+Response.__call__ = send_as_asgi  # type: ignore[method-assign]
+
+__all__ = [
+    "Address",
+    "FileResponse",
+    "HTMLResponse",
+    "HTTPException",
+    "Headers",
+    "JSONResponse",
+    "Limits",
+    "MutableHeaders",
+    "PlainTextResponse",
+    "QueryParams",
+    "RedirectResponse",
+    "Request",
+    "Response",
+    "ResponseSpec",
+    "RouteConflict",
+    "Server",
+    "State",
+    "StreamingResponse",
+    "SyncRequest",
+    "URL",
+    "serve_endpoint",
+    "serve_endpoint_blocking",
+]

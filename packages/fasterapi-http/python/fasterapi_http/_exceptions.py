@@ -1,0 +1,43 @@
+"""Exceptions of the package.
+
+FasterAPIError (fasterapi_core)
+└── RouteConflict     two routes that would hide each other
+HTTPException         an answer, raised: status_code, detail, headers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fasterapi_core import FasterAPIError
+
+
+class RouteConflict(FasterAPIError):
+    """Two routes match the same requests and neither is more specific. Raised by ``Server.freeze()``."""
+
+    code = "http.route_conflict"
+
+
+class HTTPException(Exception):
+    """Answer the request with this status instead of returning.
+
+    ``detail`` becomes ``{"detail": detail}`` (any JSON value; the status phrase when None); ``headers`` are added.
+    """
+
+    def __init__(
+        self, status_code: int, detail: Any = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        if detail is None:
+            detail = HTTPStatus(status_code).phrase
+        super().__init__(status_code, detail)
+        self.status_code = status_code
+        self.detail = detail
+        self.headers = headers
+
+    def __str__(self) -> str:
+        return f"{self.status_code}: {self.detail}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(status_code={self.status_code!r}, detail={self.detail!r})"

@@ -1,0 +1,50 @@
+"""Limits of a server, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a client may ask of the server; every limit is on by default.
+
+    Sizes are bytes, times milliseconds. The answer when a limit is hit is in brackets.
+    """
+
+    max_uri_bytes: int = 8 * 1024
+    """Request target [414]."""
+    max_header_bytes: int = 32 * 1024
+    """All header fields together [431]."""
+    max_headers: int = 100
+    """Number of header fields, at most 100 [431]."""
+    max_body_bytes: int = 10 * 1024 * 1024
+    """Request body; a route may have its own [413]."""
+    max_chunk_extension_bytes: int = 1024
+    """Chunk extensions of one body together [400]."""
+    max_trailer_bytes: int = 8 * 1024
+    """Trailer section [431]."""
+    max_trailers: int = 32
+    """Number of trailer fields [431]."""
+    header_timeout_ms: int = 10_000
+    """From the first byte of a request to the end of its head [408]."""
+    body_grace_ms: int = 5_000
+    """Before the minimum rate of a body counts [408]."""
+    min_body_bytes_per_second: int = 1024
+    """Average rate of a request body [408]."""
+    write_stall_ms: int = 30_000
+    """A client that takes nothing of its answer for this long is cut off."""
+    max_unsent_bytes: int = 64 * 1024
+    """What may wait for a client before its answer is held back."""
+    keep_alive_ms: int = 30_000
+    """An idle connection is closed after this."""
+    max_pipelined: int = 16
+    """Requests of one connection that may wait while one is answered."""
+    max_connections: int = 0
+    """Open connections; 0: 80 % of the descriptor limit [503]."""
+    max_connections_per_address: int = 0
+    """Of one /24 or /64, loopback excepted; 0: a quarter of max_connections [503]."""
+
+    def as_dict(self) -> dict[str, int]:
+        """The limits by name."""
+        return asdict(self)
