@@ -140,6 +140,6 @@ def pool(pg_dsn: str) -> OnLoop:
         try:
             yield made
         finally:
-            await made.close(timeout=10)
+            await asyncio.wait_for(made.close(), 10)
 
     return OnLoop(open_pool)
