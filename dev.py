@@ -2,7 +2,7 @@
 """The front door for developers: sets everything up by itself, then does one thing.
 
   python3 dev.py demo [--serve]     the store: PostgreSQL, HTTP and MCP in one process, exercised by real clients
-  python3 dev.py test [ARGS]        Python tests of all packages and the native ones (ARGS go to pytest; then only it runs)
+  python3 dev.py test [ARGS]        Python tests of all packages and the native ones (ARGS: only pytest, with them)
   python3 dev.py native             the native tests alone (SANITIZE=address,undefined in the environment for those)
   python3 dev.py build [--force]    core first, then http, pg and mcp side by side, then fasterapi
   python3 dev.py lint [--fix]       ruff
@@ -25,7 +25,8 @@ import sys
 if sys.version_info < (3, 11):  # before anything that an older Python could not even import
     sys.exit(
         "dev.py needs Python 3.11 or newer; this is Python %d.%d (%s).\n"
-        "Run it with a newer one, for example: python3.12 dev.py demo" % (*sys.version_info[:2], sys.executable)
+        "Run it with a newer one, for example: python3.12 dev.py demo"
+        % (*sys.version_info[:2], sys.executable)
     )
 
 import hashlib
@@ -116,8 +117,13 @@ class Progress:
                 say(line)
 
 
-def run_logged(name: str, command: Sequence[str | Path], progress: Progress | None = None, cwd: Path = ROOT,
-               env: dict[str, str] | None = None) -> None:
+def run_logged(
+    name: str,
+    command: Sequence[str | Path],
+    progress: Progress | None = None,
+    cwd: Path = ROOT,
+    env: dict[str, str] | None = None,
+) -> None:
     """Runs a command whose output matters only when it fails."""
     lines: list[str] = []
     process = subprocess.Popen(
@@ -158,7 +164,11 @@ def must(*command: str | Path, env: dict[str, str] | None = None, cwd: Path = RO
 
 def compiler() -> str | None:
     chosen = os.environ.get("CXX")
-    return shutil.which(chosen) if chosen else shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    return (
+        shutil.which(chosen)
+        if chosen
+        else shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    )
 
 
 def compiles(source: str, *flags: str) -> bool:
@@ -185,7 +195,9 @@ def missing_packages(with_tests: bool) -> list[str]:
         include = sysconfig.get_path("include")
         checks.append((f"python3.{sys.version_info[1]}-dev", "#include <Python.h>\n", (f"-I{include}",)))
     if compiler() is None:
-        need += ["libssl-dev", f"python3.{sys.version_info[1]}-dev"] + (["libgtest-dev"] if with_tests else [])
+        need += ["libssl-dev", f"python3.{sys.version_info[1]}-dev"] + (
+            ["libgtest-dev"] if with_tests else []
+        )
     need += [name for name, source, flags in checks if not compiles(source, *flags)]
     try:
         import ensurepip  # noqa: F401  (Debian keeps it in a package of its own)
@@ -202,17 +214,24 @@ def ensure_system(with_tests: bool = False) -> None:
     if not need:
         cxx = compiler()
         if cxx and not compiles("#include <coroutine>\n#include <span>\n#include <bit>\n"):
-            raise Failure(f"{cxx} is too old: FasterAPI needs C++20 (GCC 11, Clang 14 or newer). Set CXX to another.")
+            raise Failure(
+                f"{cxx} is too old: C++20 is needed (GCC 11, Clang 14 or newer). Set CXX to another."
+            )
         return
     line = f"apt-get install -y {' '.join(need)}"
     prefix: list[str] | None = None
     if shutil.which("apt-get"):
         if os.geteuid() == 0:
             prefix = []
-        elif shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode == 0:
+        elif (
+            shutil.which("sudo")
+            and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode == 0
+        ):
             prefix = ["sudo", "-n"]
     if prefix is None:
-        raise Failure(f"missing on this system: {', '.join(need)}. Run this line, then dev.py again:\n\n  sudo {line}\n")
+        raise Failure(
+            f"this system lacks {', '.join(need)}. Run this line, then dev.py again:\n\n  sudo {line}\n"
+        )
     say(f"installing {', '.join(need)} through apt")
     env = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive"]
     with Progress("apt") as progress:
@@ -293,7 +312,7 @@ def digest_of(folders: Iterable[Path], extra: str = "") -> str:
 def sources(name: str) -> list[Path]:
     """What the wheel of a package is made of."""
     home = package(name)
-    parts = ["pyproject.toml", "README.md", "LICENSE", "CMakeLists.txt", "cmake", "include", "src", "bindings", "python"]
+    parts = ("pyproject.toml README.md LICENSE CMakeLists.txt cmake include src bindings python").split()
     found = [home / part for part in parts if (home / part).exists()]
     if name in ("http", "pg", "mcp"):  # they are compiled against core's headers
         core = package("core")
@@ -304,9 +323,8 @@ def sources(name: str) -> list[Path]:
 def pip_build(name: str, verb: Sequence[str], progress: Progress) -> None:
     progress.states[name] = "..."
     settings = [] if name == "fasterapi" else ["-C", f"build-dir={BUILD / name}"]
-    run_logged(
-        name, [PYTHON, "-m", "pip", *verb, "-v", "--no-build-isolation", "--no-deps", *settings, package(name)], progress
-    )
+    pip = [PYTHON, "-m", "pip", *verb, "-v", "--no-build-isolation", "--no-deps"]
+    run_logged(name, [*pip, *settings, package(name)], progress)
 
 
 def stages() -> list[tuple[str, ...]]:
@@ -349,8 +367,14 @@ def native_tests(sanitize: str = "") -> None:
             configure.append(f"-DFASTERAPI_SANITIZE={sanitize}")
         run_logged("configure", configure, progress)
         run_logged("native", ["cmake", "--build", folder, "-j", str(JOBS)], progress)
-    must("ctest", "--test-dir", folder, "--output-on-failure", "-j", str(JOBS), "--timeout", "300", "--progress"
-         if TTY else "--quiet")  # fmt: skip
+    command = ["ctest", "--test-dir", str(folder), "--output-on-failure", "-j", str(JOBS), "--timeout", "300"]
+    done = subprocess.run(
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    passed = re.compile(r"^\s*(Start\s+\d+:|\d+/\d+ Test\s+#\d+: .*\bPassed\b)")
+    say("\n".join(line for line in done.stdout.splitlines() if not passed.match(line)))
+    if done.returncode:
+        raise Failure("native tests failed")
 
 
 # ---- commands
@@ -436,17 +460,20 @@ def command_wheels(args: list[str]) -> None:
 
 def check_wheels() -> None:
     """All five in one empty environment, and the driver alone in another: it may bring nothing but core."""
-    for name, wanted, extra in (
-        ("all", "fasterapi", groups("smoke")),
-        ("pg-alone", "fasterapi-pg", []),
+    ensure_tools("demo", "test")
+    everything = [str(wheel) for wheel in sorted(DIST.glob("*.whl"))]
+    for name, wanted in (
+        ("all", everything),
+        ("pg-alone", ["--no-index", "--find-links", str(DIST), "fasterapi-pg"]),
     ):
         with tempfile.TemporaryDirectory(prefix="fasterapi-wheels-") as folder:
             python = Path(folder, "bin", "python")
             env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-            with Progress(f"empty environment for {wanted}"):
+            with Progress(f"empty environment: {name}"):
                 run_logged("venv", [sys.executable, "-m", "venv", folder], env=env)
-                run_logged("pip", [python, "-m", "pip", "install", "-q", "--find-links", DIST, wanted, *extra], env=env)
-            must(python, "-I", ROOT / "tests" / "smoke.py", name, env=env, cwd=Path(folder))
+                run_logged("pip", [python, "-m", "pip", "install", "-q", *wanted], env=env)
+            smoke = [python, "-I", ROOT / "tests" / "smoke.py", name]
+            must(PYTHON, ROOT / "tests" / "pg_server.py", *smoke, cwd=Path(folder))
 
 
 def command_all(args: list[str]) -> None:

@@ -1,0 +1,16 @@
+"""The README's first example is the application of the demonstration, word for word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STORE = ROOT / "packages/fasterapi/src/fasterapi/demo/store.py"
+
+
+def test_the_example_is_the_store_of_the_demonstration() -> None:
+    assert (ROOT / "examples/store/app.py").read_text() == STORE.read_text()
+
+
+def test_the_readme_shows_the_store() -> None:
+    assert STORE.read_text().strip() in (ROOT / "README.md").read_text()
