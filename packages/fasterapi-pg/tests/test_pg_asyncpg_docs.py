@@ -156,12 +156,13 @@ async def test_pool_init_hook_with_codecs(pg_dsn: str) -> None:
 
 async def test_create_task_and_gather_take_queries(pg_dsn: str) -> None:
     async with asyncpg.create_pool(pg_dsn, min_size=1, max_size=2) as pool:
-        task = asyncio.create_task(pool.fetchval("select 1"))
+        fetchval: Any = pool.fetchval
+        task = asyncio.create_task(fetchval("select 1"))
         assert await task == 1
-        assert await asyncio.gather(pool.fetchval("select 2"), pool.fetchval("select 3")) == [2, 3]
+        assert list(await asyncio.gather(fetchval("select 2"), fetchval("select 3"))) == [2, 3]
         assert await asyncio.wait_for(pool.fetchval("select 4"), 5) == 4
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(pool.fetchval("select $1::int", i)) for i in range(5)]
+            tasks = [group.create_task(fetchval("select $1::int", i)) for i in range(5)]
         assert [t.result() for t in tasks] == list(range(5))
 
 

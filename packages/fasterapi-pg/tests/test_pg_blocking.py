@@ -51,7 +51,13 @@ def test_one_and_one_or_none(pg: PgPool) -> None:
     assert row is not None
     assert row["a"] == 5
     empty = pg.exec("select 5 as a where false")
-    assert (empty.one_or_none(), empty.first(), empty.scalar(), empty.all(), bool(empty)) == (None, None, None, [], False)
+    assert (empty.one_or_none(), empty.first(), empty.scalar(), empty.all(), bool(empty)) == (
+        None,
+        None,
+        None,
+        [],
+        False,
+    )
     with pytest.raises(fasterapi_pg.NoResultError):
         empty.one()
     several = pg.exec("select generate_series(1, 2)")

@@ -88,7 +88,11 @@ CASES: list[tuple[str, str, Any]] = [
     ("timestamptz", "2024-06-01 12:00:00+00", dt.datetime(2024, 6, 1, 12, tzinfo=UTC)),
     ("timestamptz", "2024-06-01 12:00:00.000001+05:30", dt.datetime(2024, 6, 1, 12, 0, 0, 1, tz(19800))),
     ("interval", "00:00:00", dt.timedelta(0)),
-    ("interval", "1 day 02:03:04.000005", dt.timedelta(days=1, hours=2, minutes=3, seconds=4, microseconds=5)),
+    (
+        "interval",
+        "1 day 02:03:04.000005",
+        dt.timedelta(days=1, hours=2, minutes=3, seconds=4, microseconds=5),
+    ),
     ("interval", "-00:00:00.000001", dt.timedelta(microseconds=-1)),
     ("uuid", "12345678-1234-5678-1234-567812345678", uuid.UUID("12345678-1234-5678-1234-567812345678")),
     ("json", '{"a": [1, null]}', '{"a": [1, null]}'),
@@ -193,7 +197,13 @@ async def test_arrays(con: Connection) -> None:
     assert await con.fetchval("select $1::text[]", cube) == cube
     many = list(range(20000))
     assert await con.fetchval("select $1::int8[]", many) == many
-    assert await con.fetchval("select $1::text[]", ['a"b', "", "NULL", "{}", "\\"]) == ['a"b', "", "NULL", "{}", "\\"]
+    assert await con.fetchval("select $1::text[]", ['a"b', "", "NULL", "{}", "\\"]) == [
+        'a"b',
+        "",
+        "NULL",
+        "{}",
+        "\\",
+    ]
     assert [list(v) for v in (await con.fetchval("select '1 2 3'::int2vector"),)] == [[1, 2, 3]]
 
 
@@ -302,7 +312,11 @@ async def test_custom_codecs(con: Connection) -> None:
     await con.reset_type_codec("json", schema="pg_catalog")
     assert await con.fetchval("select '{}'::json") == "{}"
     await con.set_type_codec(
-        "uuid", schema="pg_catalog", format="binary", encoder=lambda u: u.bytes, decoder=lambda b: uuid.UUID(bytes=b)
+        "uuid",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda u: u.bytes,
+        decoder=lambda b: uuid.UUID(bytes=b),
     )
     some = uuid.uuid4()
     assert await con.fetchval("select $1::uuid", some) == some

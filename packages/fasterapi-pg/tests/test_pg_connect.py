@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The tester's own settings and certificates stay out."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSSLMODE", "PGSERVICE", "PGPASSFILE"):
+    for name in (
+        "PGHOST",
+        "PGPORT",
+        "PGUSER",
+        "PGPASSWORD",
+        "PGDATABASE",
+        "PGSSLMODE",
+        "PGSERVICE",
+        "PGPASSFILE",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -31,7 +40,9 @@ async def who(**options: Any) -> tuple[str, bool]:
     """Connect; return the user and whether TLS is in use."""
     con = await fasterapi_pg.connect(database="postgres", timeout=10, **options)
     try:
-        row = await con.fetchrow("select current_user, coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false)")
+        row = await con.fetchrow(
+            "select current_user, coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false)"
+        )
         assert row is not None
         return row[0], row[1]
     finally:
@@ -80,7 +91,9 @@ async def test_password_from_the_password_file(matrix: MatrixServer, tmp_path: P
     path = tmp_path / "pass"
     path.write_text(f"127.0.0.1:{matrix.port}:*:scramuser:scram secret\n")
     path.chmod(0o600)
-    assert (await who(host="127.0.0.1", port=matrix.port, user="scramuser", passfile=str(path)))[0] == "scramuser"
+    assert (await who(host="127.0.0.1", port=matrix.port, user="scramuser", passfile=str(path)))[
+        0
+    ] == "scramuser"
 
 
 async def test_password_in_the_clear_only_over_tls(matrix: MatrixServer) -> None:
@@ -140,7 +153,9 @@ async def test_ssl_context(matrix: MatrixServer) -> None:
     import ssl
 
     options: dict[str, Any] = {"dsn": f"host=localhost hostaddr=127.0.0.1 port={matrix.port} user=trustuser"}
-    assert (await who(ssl=ssl.create_default_context(cafile=str(matrix.certificates.ca)), **options))[1] is True
+    assert (await who(ssl=ssl.create_default_context(cafile=str(matrix.certificates.ca)), **options))[
+        1
+    ] is True
     with pytest.raises(OSError):
         await who(ssl=ssl.create_default_context(cafile=str(matrix.certificates.other_ca)), **options)
     with pytest.raises(OSError):

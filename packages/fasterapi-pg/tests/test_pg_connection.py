@@ -26,14 +26,17 @@ async def test_fetch_fetchrow_fetchval_execute(con: Connection) -> None:
     assert await con.execute("select 1") == "SELECT 1"
     assert await con.execute("create temp table t (a int, b text)") == "CREATE TABLE"
     assert await con.execute("insert into t values ($1, $2)", 1, "x") == "INSERT 0 1"
-    assert await con.execute("insert into t values (2, 'y'); insert into t values (3, 'z'), (4, 'w')") == "INSERT 0 2"
+    assert (
+        await con.execute("insert into t values (2, 'y'); insert into t values (3, 'z'), (4, 'w')")
+        == "INSERT 0 2"
+    )
     assert await con.execute("update t set b = $1 where a > $2", "q", 1) == "UPDATE 3"
     assert await con.execute("") == ""
 
 
 async def test_executemany_is_atomic(con: Connection) -> None:
     await con.execute("create temp table t (a int primary key, b text)")
-    assert await con.executemany("insert into t values ($1, $2)", [(i, str(i)) for i in range(1000)]) is None
+    await con.executemany("insert into t values ($1, $2)", [(i, str(i)) for i in range(1000)])
     assert await con.fetchval("select count(*) from t") == 1000
     with pytest.raises(fasterapi_pg.UniqueViolationError):
         await con.executemany("insert into t values ($1, $2)", [(1000, "a"), (1, "again"), (1001, "b")])
@@ -81,7 +84,8 @@ async def test_record_is_a_tuple_and_a_mapping(con: Connection) -> None:
     assert ("b" in r, "z" in r) == (True, False)
     assert (r.get("b"), r.get("z"), r.get("z", 5)) == ("x", None, 5)
     assert list(r) == [1, "x", None, 2]
-    assert r == (1, "x", None, 2)
+    values: object = (1, "x", None, 2)
+    assert r == values
     assert hash(r) == hash((1, "x", None, 2))
     assert repr(r) == "<Record a=1 b='x' c=None a=2>"
     assert dict(await con.fetchrow("select 1 as a, 2 as b") or {}) == {"a": 1, "b": 2}
@@ -90,7 +94,7 @@ async def test_record_is_a_tuple_and_a_mapping(con: Connection) -> None:
     with pytest.raises(IndexError):
         r[4]
     with pytest.raises(TypeError):
-        r["a"] = 1  # type: ignore[index]
+        r["a"] = 1  # type: ignore[index,unused-ignore]
     rows = await con.fetch("select * from (values (2), (1)) v(x)")
     assert [x["x"] for x in sorted(rows)] == [1, 2]
 
@@ -120,7 +124,9 @@ ERRORS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("query", "args", "cls", "sqlstate"), ERRORS[1:], ids=[e[0][:30] for e in ERRORS[1:]])
+@pytest.mark.parametrize(
+    ("query", "args", "cls", "sqlstate"), ERRORS[1:], ids=[e[0][:30] for e in ERRORS[1:]]
+)
 async def test_error_has_its_class_and_leaves_the_connection_usable(
     con: Connection, query: str, args: tuple[Any, ...], cls: type[fasterapi_pg.PostgresError], sqlstate: str
 ) -> None:
@@ -271,7 +277,10 @@ async def test_notifications(con: Connection, pg_dsn: str) -> None:
     await other.execute("select pg_notify('my \"channel', 'hello')")
     await asyncio.wait_for(arrived.wait(), 5)
     await asyncio.sleep(0.05)
-    assert sorted(seen) == [(0, 'my "channel', "slow hello"), (other.get_server_pid(), 'my "channel', "hello")]
+    assert sorted(seen) == [
+        (0, 'my "channel', "slow hello"),
+        (other.get_server_pid(), 'my "channel', "hello"),
+    ]
     await con.remove_listener('my "channel', slow)
     await con.remove_listener('my "channel', listener)
     await con.remove_listener('my "channel', listener)
@@ -346,7 +355,9 @@ async def test_cancelled_task_cancels_the_query(con: Connection, pg_dsn: str) ->
     for i in range(20):
         assert await con.fetchval("select $1::int", i) == i
     other = await fasterapi_pg.connect(pg_dsn)
-    sleeping = "select count(*) from pg_stat_activity where query like 'select pg_sleep(20)' and state = 'active'"
+    sleeping = (
+        "select count(*) from pg_stat_activity where query like 'select pg_sleep(20)' and state = 'active'"
+    )
     assert await other.fetchval(sleeping) == 0
     await other.close()
 
@@ -383,7 +394,12 @@ async def test_reset_brings_the_session_back(con: Connection) -> None:
     await con.reset()
     assert not con.is_in_transaction()
     assert await con.fetchval("show search_path") != "pg_catalog"
-    assert await con.fetchval("select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()") == 0
+    assert (
+        await con.fetchval(
+            "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
+        )
+        == 0
+    )
 
 
 async def test_server_settings_and_application_name(pg_dsn: str) -> None:

@@ -17,7 +17,9 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def resolve(dsn: str | None = None, *, env: dict[str, str] | None = None, home: Path, **arguments: Any) -> Any:
+def resolve(
+    dsn: str | None = None, *, env: dict[str, str] | None = None, home: Path, **arguments: Any
+) -> Any:
     return _config.resolve(dsn, environ=env or {}, home=home, **arguments)
 
 
@@ -119,7 +121,10 @@ ERRORS = [
     ("postgresql://u@h/d?sslcert=/nonexistent.crt", "'sslcert'"),
     ("postgresql://u@h/d?sslcrl=/nonexistent.crl", "'sslcrl'"),
     ("postgresql://u@h/d?ssl_min_protocol_version=SSLv3", "'ssl_min_protocol_version'"),
-    ("postgresql://u@h/d?ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.2", "is higher than"),
+    (
+        "postgresql://u@h/d?ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.2",
+        "is higher than",
+    ),
     ("postgresql://u@h/d?channel_binding=yes", "'channel_binding'"),
     ("postgresql://u@h/d?require_auth=bogus", "'require_auth'"),
     ("postgresql://u@h/d?require_auth=md5,!password", "mixes"),
@@ -182,8 +187,16 @@ def write_service(path: Path, text: str) -> Path:
 
 
 def test_arguments_beat_dsn_beats_service_beats_environment_beats_defaults(home: Path) -> None:
-    write_service(home / ".pg_service.conf", "[s]\nhost=from-service\nport=2\nuser=from-service\ndbname=from-service\n")
-    env = {"PGHOST": "from-env", "PGPORT": "3", "PGUSER": "from-env", "PGDATABASE": "from-env", "PGAPPNAME": "e"}
+    write_service(
+        home / ".pg_service.conf", "[s]\nhost=from-service\nport=2\nuser=from-service\ndbname=from-service\n"
+    )
+    env = {
+        "PGHOST": "from-env",
+        "PGPORT": "3",
+        "PGUSER": "from-env",
+        "PGDATABASE": "from-env",
+        "PGAPPNAME": "e",
+    }
     made = resolve("postgresql://from-dsn@/?service=s", env=env, home=home, database="from-argument")
     assert made.hosts == [("from-service", 2)]
     assert (made.user, made.database) == ("from-dsn", "from-argument")
@@ -206,7 +219,9 @@ def test_environment_alone_is_enough(home: Path) -> None:
 
 
 def test_empty_values_count_as_not_given(home: Path) -> None:
-    made = resolve("postgresql://u@h/d?sslmode=&port=", env={"PGSSLMODE": "disable", "PGPORT": "77"}, home=home)
+    made = resolve(
+        "postgresql://u@h/d?sslmode=&port=", env={"PGSSLMODE": "disable", "PGPORT": "77"}, home=home
+    )
     assert made.sslmode == "disable"
     assert made.hosts == [("h", 77)]
 
@@ -270,7 +285,11 @@ def test_system_service_file_is_the_second_choice(home: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("[s]\nhost\n", "missing '='"), ("[s]\nservice=x\n", "nested"), ("[s]\nhozt=x\n", "did you mean 'host'")],
+    [
+        ("[s]\nhost\n", "missing '='"),
+        ("[s]\nservice=x\n", "nested"),
+        ("[s]\nhozt=x\n", "did you mean 'host'"),
+    ],
 )
 def test_bad_service_file_names_file_and_line(text: str, problem: str, home: Path) -> None:
     path = write_service(home / ".pg_service.conf", text)
@@ -404,7 +423,11 @@ def test_client_certificate_needs_a_private_key_of_its_own(home: Path) -> None:
         resolve("postgresql://u@h/d", home=home)
     key.chmod(0o600)
     made = resolve("postgresql://u@h/d?sslpassword=p", home=home)
-    assert (made.ssl_cert, made.ssl_key, made.ssl_key_password) == (str(folder / "postgresql.crt"), str(key), "p")
+    assert (made.ssl_cert, made.ssl_key, made.ssl_key_password) == (
+        str(folder / "postgresql.crt"),
+        str(key),
+        "p",
+    )
     assert resolve("postgresql://u@h/d?sslcertmode=disable", home=home).ssl_cert is None
     assert resolve("postgresql://u@h/d?sslmode=disable", home=home).ssl_cert is None
     assert resolve("postgresql://u@/d?host=/tmp", home=home).ssl_cert is None

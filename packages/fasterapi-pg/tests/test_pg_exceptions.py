@@ -54,7 +54,10 @@ def test_every_class_of_the_table_is_public_and_found_by_its_sqlstate() -> None:
 
 
 def test_class_of_a_group_stands_for_unknown_states_of_the_group() -> None:
-    assert type(exceptions.PostgresError.new({"C": "23ZZZ", "M": ""})) is exceptions.IntegrityConstraintViolationError
+    assert (
+        type(exceptions.PostgresError.new({"C": "23ZZZ", "M": ""}))
+        is exceptions.IntegrityConstraintViolationError
+    )
     assert exceptions.PostgresError.new({"C": "23ZZZ", "M": ""}).sqlstate == "23ZZZ"
     unknown = exceptions.PostgresError.new({"C": "ZZ999", "M": "what"})
     assert type(unknown) is exceptions.UnknownPostgresError
@@ -70,7 +73,9 @@ def test_stale_plan_is_told_apart_by_the_routine() -> None:
 
 
 def test_fields_of_the_message_are_attributes() -> None:
-    fields = dict(zip("SVCMDHPpqWstcdnFLR", "ERROR|ERROR|23505|m|d|h|1|2|q|w|s|t|c|dt|n|F|L|R".split("|"), strict=True))
+    fields = dict(
+        zip("SVCMDHPpqWstcdnFLR", "ERROR|ERROR|23505|m|d|h|1|2|q|w|s|t|c|dt|n|F|L|R".split("|"), strict=True)
+    )
     error = exceptions.PostgresError.new({**fields, "?": "ignored"}, "select 1")
     assert error.as_dict() == {
         "severity": "ERROR", "severity_en": "ERROR", "sqlstate": "23505", "message": "m", "detail": "d",
@@ -100,7 +105,11 @@ def test_safe_to_retry_only_where_nothing_was_done() -> None:
     assert exceptions.DeadlockDetectedError("x").safe_to_retry
     assert exceptions.TooManyConnectionsError("x").safe_to_retry
     assert exceptions.PoolTimeout("x").safe_to_retry
-    for cls in (exceptions.UniqueViolationError, exceptions.AdminShutdownError, exceptions.QueryCanceledError):
+    for cls in (
+        exceptions.UniqueViolationError,
+        exceptions.AdminShutdownError,
+        exceptions.QueryCanceledError,
+    ):
         assert not cls("x").safe_to_retry
 
 
@@ -114,7 +123,9 @@ def test_classes_are_also_the_builtin_ones_that_callers_wait_for() -> None:
 
 
 def test_log_messages() -> None:
-    notice = exceptions.PostgresLogMessage.new({"S": "NOTICE", "V": "NOTICE", "C": "00000", "M": "hello", "H": "h"})
+    notice = exceptions.PostgresLogMessage.new(
+        {"S": "NOTICE", "V": "NOTICE", "C": "00000", "M": "hello", "H": "h"}
+    )
     assert type(notice) is exceptions.PostgresLogMessage
     assert str(notice) == "NOTICE: hello\nHINT:  h"
     assert notice.as_dict()["message"] == "hello"
@@ -122,7 +133,9 @@ def test_log_messages() -> None:
     assert type(warning) is exceptions.PostgresWarning
     assert isinstance(warning, Warning)
     assert warning.args == ("careful",)
-    assert isinstance(exceptions.PostgresLogMessage.new({"C": "01P01", "M": ""}), exceptions.DeprecatedFeature)
+    assert isinstance(
+        exceptions.PostgresLogMessage.new({"C": "01P01", "M": ""}), exceptions.DeprecatedFeature
+    )
 
 
 def test_interface_error_has_detail_and_hint() -> None:
@@ -137,7 +150,7 @@ def test_interface_error_has_detail_and_hint() -> None:
 
 
 def test_every_own_class_has_a_code_of_its_own() -> None:
-    codes = {}
+    codes: dict[str, str] = {}
     for name in _exceptions_base.__all__:
         cls = getattr(_exceptions_base, name)
         if "code" in cls.__dict__:

@@ -182,7 +182,9 @@ async def test_hooks(pg_dsn: str) -> None:
     async def reset(con: Any) -> None:
         calls.append("reset")
 
-    async with fasterapi_pg.create_pool(pg_dsn, min_size=1, max_size=1, init=init, setup=setup, reset=reset) as pool:
+    async with fasterapi_pg.create_pool(
+        pg_dsn, min_size=1, max_size=1, init=init, setup=setup, reset=reset
+    ) as pool:
         assert calls == ["init"]
         async with pool.acquire() as con:
             assert await con.fetchval("show application_name") == "set up"
@@ -218,11 +220,17 @@ async def test_failing_setup_costs_only_its_connection(pg_dsn: str) -> None:
 async def test_sizes_and_repr(pg_dsn: str) -> None:
     pool = fasterapi_pg.create_pool(pg_dsn, min_size=2, max_size=3)
     async with pool:
-        assert (pool.get_min_size(), pool.get_max_size(), pool.get_size(), pool.get_idle_size()) == (2, 3, 2, 2)
+        assert (pool.get_min_size(), pool.get_max_size(), pool.get_size(), pool.get_idle_size()) == (
+            2,
+            3,
+            2,
+            2,
+        )
         async with pool.acquire():
             assert pool.get_idle_size() == 1
         assert not pool.is_closing()
     assert pool.is_closing()
+    bad: dict[str, Any]
     for bad in ({"max_size": 0}, {"min_size": -1}, {"min_size": 5, "max_size": 2}, {"max_queries": 0}):
         with pytest.raises(ValueError):
             await fasterapi_pg.create_pool(pg_dsn, **bad)

@@ -68,7 +68,9 @@ CONNECT_OPTIONS = (
 def test_connect_knows_asyncpgs_options() -> None:
     from fasterapi_pg.connection import make_config
 
-    known = set(inspect.signature(make_config).parameters) | set(inspect.signature(fasterapi_pg.connect).parameters)
+    known = set(inspect.signature(make_config).parameters) | set(
+        inspect.signature(fasterapi_pg.connect).parameters
+    )
     assert set(CONNECT_OPTIONS.split()) <= known
 
 
@@ -78,7 +80,9 @@ def test_stub_and_extension_agree() -> None:
     problems = []
     top = {n.name for n in stub.body if isinstance(n, (ast.ClassDef, ast.FunctionDef))}
     problems += [f"not in the extension: {name}" for name in top if not hasattr(_pg, name)]
-    problems += [f"not in the stub: {name}" for name in vars(_pg) if not name.startswith("_") and name not in top]
+    problems += [
+        f"not in the stub: {name}" for name in vars(_pg) if not name.startswith("_") and name not in top
+    ]
     for node in stub.body:
         if isinstance(node, ast.ClassDef) and hasattr(_pg, node.name):
             cls = getattr(_pg, node.name)
@@ -88,7 +92,9 @@ def test_stub_and_extension_agree() -> None:
                 if isinstance(item, ast.FunctionDef)
                 or (isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name))
             }
-            problems += [f"not in the extension: {node.name}.{name}" for name in names if not hasattr(cls, name)]
+            problems += [
+                f"not in the extension: {node.name}.{name}" for name in names if not hasattr(cls, name)
+            ]
             problems += [
                 f"not in the stub: {node.name}.{name}"
                 for name in vars(cls)

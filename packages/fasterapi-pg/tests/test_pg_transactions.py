@@ -163,7 +163,9 @@ async def test_connection_lost_in_a_transaction_shows_the_first_error(con: Conne
 
 
 async def test_serialization_failure_says_that_a_retry_is_safe(con: Connection, pg_dsn: str) -> None:
-    await con.execute("drop table if exists serial_t; create table serial_t (a int); insert into serial_t values (0)")
+    await con.execute(
+        "drop table if exists serial_t; create table serial_t (a int); insert into serial_t values (0)"
+    )
     other = await fasterapi_pg.connect(pg_dsn)
     with pytest.raises(fasterapi_pg.SerializationError) as caught:
         async with con.transaction(isolation="repeatable_read"):

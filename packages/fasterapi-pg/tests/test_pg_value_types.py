@@ -69,7 +69,9 @@ def test_bit_string() -> None:
         bits[9]
 
 
-@pytest.mark.parametrize(("value", "length", "signed"), [(5, 8, False), (-1, 4, True), (-8, 4, True), (255, 8, False)])
+@pytest.mark.parametrize(
+    ("value", "length", "signed"), [(5, 8, False), (-1, 4, True), (-8, 4, True), (255, 8, False)]
+)
 def test_bit_string_and_int(value: int, length: int, signed: bool) -> None:
     for order in ("big", "little"):
         assert BitString.from_int(value, length, order, signed=signed).to_int(order, signed=signed) == value  # type: ignore[arg-type]
@@ -94,7 +96,8 @@ def test_bit_string_from_bytes() -> None:
 
 def test_geometry() -> None:
     p = Point(1, 2)
-    assert p == (1.0, 2.0)
+    pair: object = (1.0, 2.0)
+    assert p == pair
     assert (p.x, p.y) == (1.0, 2.0)
     box = Box((3, 4), p)
     assert isinstance(box.high, Point)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ._exceptions_base import PostgresError, PostgresLogMessage
 
+
 class PostgresWarning(PostgresLogMessage, Warning): sqlstate = "01000"
 class DynamicResultSetsReturned(PostgresWarning): sqlstate = "0100C"
 class ImplicitZeroBitPadding(PostgresWarning): sqlstate = "01008"

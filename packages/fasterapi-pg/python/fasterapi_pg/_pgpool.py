@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from . import _pg
 from .connection import Connection
@@ -178,7 +178,7 @@ class Tx:
             connection = self._parent.connection
             await connection.simple(self._set_savepoint())
         else:
-            connection = await cast("Awaitable[Any]", self._pool.acquire(timeout=self._timeout))
+            connection = await self._pool.acquire(timeout=self._timeout)
             try:
                 await connection.simple(self._begin)
             except BaseException:

@@ -197,7 +197,8 @@ class Pool(CopyMethods, _pg.BasePool):
         return PoolAcquireContext(self, timeout)
 
     async def _acquire(self, timeout: float | None) -> Any:
-        connection = await cast("Awaitable[Any]", super().acquire(timeout=timeout))
+        acquired: object = super().acquire(timeout=timeout)
+        connection = await cast("Awaitable[Any]", acquired)
         if self._setup is not None:
             try:
                 await self._setup(connection)
@@ -221,6 +222,9 @@ class Pool(CopyMethods, _pg.BasePool):
         return f"<{name} {state} {self.size}/{self.max_size} {id(self):#x}>"
 
     if TYPE_CHECKING:
+
+        def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext:  # type: ignore[override]
+            """Lease a connection: ``await`` it, or ``async with`` it. ``timeout`` (seconds) bounds the wait."""
 
         def exec(self, query: str, /, *args: object, timeout: float | None = None) -> Result: ...
 

@@ -246,7 +246,8 @@ class BitString:
         return self._length
 
     def __getitem__(self, i: int) -> int:
-        if isinstance(i, slice):
+        number: object = i
+        if isinstance(number, slice):
             raise NotImplementedError("BitString does not support slices")
         if i < 0:
             i += self._length
