@@ -136,7 +136,6 @@ class FASTERAPI_CORE_API Reactor {
   };
   int run_deferred() noexcept;
   int run_posted() noexcept;
-  void program_external() noexcept;
 
   std::unique_ptr<Backend> backend_;
   std::vector<Slot> slots_;
@@ -153,11 +152,8 @@ class FASTERAPI_CORE_API Reactor {
   void (*before_block_)(void*) = nullptr;
   void (*after_block_)(void*) = nullptr;
   void* block_arg_ = nullptr;
-  void (*need_turn_)(void*) = nullptr;
-  void* need_turn_arg_ = nullptr;
-  bool turn_requested_ = false;
-  int timer_fd_ = -1;
-  Nanos programmed_ = 0;
+  class External;
+  std::unique_ptr<External> external_;  // set by make_external()
 };
 
 }  // namespace fasterapi::core

@@ -1,0 +1,370 @@
+#include <fasterapi/core/stream.hpp>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include <fasterapi/core/platform.hpp>
+#include <fasterapi/core/tls.hpp>
+
+namespace fasterapi::core {
+namespace {
+
+constexpr int kReadsPerEvent = 4;               // a fast sender does not starve the others
+constexpr std::size_t kTlsChunk = 16 * 1024;    // the largest TLS record
+constexpr std::size_t kKeepScratch = 1 << 20;   // scratch memory that one large response may leave behind
+
+void set_no_delay(int fd) noexcept {
+  int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // refused by UNIX sockets, which need none
+}
+
+}  // namespace
+
+Stream::Stream(Reactor& reactor, StreamHandler& handler) noexcept
+    : reactor_(reactor),
+      handler_(handler),
+      closed_(
+          [](void* self) noexcept {
+            auto* stream = static_cast<Stream*>(self);
+            stream->handler_.on_closed(stream->error_);  // may delete the stream
+          },
+          this) {}
+
+Stream::~Stream() {
+  if (reactor_.scratch_owner() == this) {
+    reactor_.scratch().clear();
+    reactor_.scratch_owner() = nullptr;
+  }
+  if (fd_ >= 0) {
+    reactor_.remove(fd_);
+    ::close(fd_);
+  }
+}
+
+int Stream::adopt(int fd) noexcept {
+  int error = reactor_.add(fd, kReadable, this);
+  if (error) {
+    ::close(fd);
+    return error;
+  }
+  set_no_delay(fd);
+  fd_ = fd;
+  interest_ = kReadable;
+  return 0;
+}
+
+int Stream::connect(const sockaddr* address, unsigned length) noexcept {
+  int fd = ::socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return errno;
+  if (::connect(fd, address, length) != 0 && errno != EINPROGRESS) {
+    // A UNIX socket whose backlog is full says EAGAIN; a TCP one may refuse at once.
+    int error = errno;
+    ::close(fd);
+    return error;
+  }
+  int error = reactor_.add(fd, kWritable, this);
+  if (error) {
+    ::close(fd);
+    return error;
+  }
+  if (address->sa_family != AF_UNIX) set_no_delay(fd);
+  fd_ = fd;
+  interest_ = kWritable;
+  connecting_ = true;
+  return 0;
+}
+
+int Stream::start_tls(std::shared_ptr<TlsContext> context, std::string_view host) noexcept {
+  if (tls_ || fd_ < 0) return EINVAL;
+  try {
+    tls_ = std::make_unique<TlsSession>(std::move(context), host);
+  } catch (const std::exception&) {
+    return ENOMEM;
+  }
+  pump_tls_in(nullptr, 0);  // the client speaks first
+  return 0;
+}
+
+// ---------------------------------------------------------------- output
+
+OutBuffer& Stream::out() {
+  if (pending_) return *pending_;
+  Stream*& owner = reactor_.scratch_owner();
+  if (FASTERAPI_LIKELY(owner == nullptr)) owner = this;
+  if (owner == this) return reactor_.scratch();
+  pending_ = std::make_unique<OutBuffer>();  // somebody else is between out() and flush()
+  return *pending_;
+}
+
+std::size_t Stream::send_some(const char* data, std::size_t size) noexcept {
+  if (size == 0) return 0;
+  ssize_t sent;
+  do sent = ::send(fd_, data, size, MSG_NOSIGNAL);
+  while (sent < 0 && errno == EINTR);
+  if (FASTERAPI_LIKELY(sent >= 0)) return static_cast<std::size_t>(sent);
+  if (errno != EAGAIN && errno != EWOULDBLOCK) close(errno);
+  return 0;
+}
+
+void Stream::keep(std::string_view unsent) noexcept {
+  try {
+    if (!pending_) pending_ = std::make_unique<OutBuffer>();
+    pending_->append(unsent);
+  } catch (const std::bad_alloc&) {
+    close(ENOMEM);
+  }
+}
+
+void Stream::flush() noexcept { flush_with({}); }
+
+void Stream::flush_with(std::string_view body) noexcept {
+  Stream*& owner = reactor_.scratch_owner();
+  OutBuffer* scratch = owner == this ? &reactor_.scratch() : nullptr;
+  if (fd_ < 0 || connecting_ || shutdown_) {
+    if (fd_ >= 0 && connecting_) {  // goes out once connected
+      if (scratch) keep(scratch->view());
+      if (!body.empty()) keep(body);
+    }
+  } else if (tls_) {
+    std::string_view head = scratch ? scratch->view() : pending_ ? pending_->view() : std::string_view{};
+    if (!head.empty()) tls_->write(head);
+    if (!body.empty()) tls_->write(body);
+    if (pending_) pending_->clear();
+    if (scratch) scratch->clear(), owner = nullptr;
+    if (!send_tls_out()) return;
+    update_interest();
+    return;
+  } else if (pending_) {
+    if (!body.empty()) keep(body);
+    if (!(interest_ & kWritable)) write_ready();
+  } else if (scratch && !scratch->empty()) {
+    std::size_t head = scratch->size(), sent;
+    if (body.empty()) {
+      sent = send_some(scratch->data(), head);
+    } else {
+      iovec parts[2] = {{scratch->data(), head}, {const_cast<char*>(body.data()), body.size()}};
+      msghdr message{};
+      message.msg_iov = parts;
+      message.msg_iovlen = 2;
+      ssize_t n;
+      do n = ::sendmsg(fd_, &message, MSG_NOSIGNAL);
+      while (n < 0 && errno == EINTR);
+      if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) close(errno);
+      sent = n > 0 ? static_cast<std::size_t>(n) : 0;
+    }
+    if (fd_ >= 0 && sent < head + body.size()) {
+      if (sent < head) keep(scratch->view().substr(sent));
+      keep(body.substr(sent > head ? sent - head : 0));
+    }
+  } else if (!body.empty()) {
+    std::size_t sent = send_some(body.data(), body.size());
+    if (fd_ >= 0 && sent < body.size()) keep(body.substr(sent));
+  }
+  if (scratch) {
+    scratch->clear();
+    scratch->shrink(kKeepScratch);
+    owner = nullptr;
+  }
+  if (pending_ && fd_ >= 0) update_interest();
+}
+
+void Stream::write_ready() noexcept {
+  if (!pending_) return;
+  std::size_t sent = send_some(pending_->data(), pending_->size());
+  if (fd_ < 0) return;
+  if (sent < pending_->size()) {
+    pending_->erase_front(sent);
+    return;
+  }
+  pending_.reset();
+}
+
+bool Stream::send_tls_out() noexcept {
+  try {
+    if (pending_) {
+      tls_->take_output(*pending_);
+    } else {
+      OutBuffer fresh;
+      tls_->take_output(fresh);
+      if (fresh.empty()) return true;
+      std::size_t sent = send_some(fresh.data(), fresh.size());
+      if (fd_ < 0) return false;
+      if (sent < fresh.size()) keep(fresh.view().substr(sent));
+      return fd_ >= 0;
+    }
+  } catch (const std::bad_alloc&) {
+    close(ENOMEM);
+    return false;
+  }
+  if (pending_->empty())
+    pending_.reset();
+  else if (!(interest_ & kWritable))
+    write_ready();
+  return fd_ >= 0;
+}
+
+// ---------------------------------------------------------------- input
+
+void Stream::on_io(unsigned events) noexcept {
+  if (connecting_) {
+    int error = 0;
+    socklen_t size = sizeof error;
+    ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error) return close(error);
+    connecting_ = false;
+    update_interest();
+    handler_.on_connected();
+    if (fd_ >= 0 && pending_) flush();
+    return;
+  }
+  if (events & kWritable) {
+    bool waiting = pending_ != nullptr;
+    write_ready();
+    if (fd_ < 0) return;
+    if (waiting && !pending_) {
+      if (closing_) return close(0);
+      if (shutdown_) ::shutdown(fd_, SHUT_WR);
+      update_interest();
+      handler_.on_drained();
+      if (fd_ < 0) return;
+    }
+  }
+  if (events & kReadable) return read_ready();
+  if (events & kHangup) {
+    if (reading_ && !eof_) return read_ready();  // what the peer sent before leaving, then its end or error
+    int error = 0;
+    socklen_t size = sizeof error;
+    ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
+    close(error ? error : ECONNRESET);
+  }
+}
+
+void Stream::read_ready() noexcept {
+  char* buffer = reactor_.read_scratch();
+  for (int i = 0; i < kReadsPerEvent; ++i) {
+    ssize_t got = ::recv(fd_, buffer, Reactor::kReadScratch, 0);
+    if (FASTERAPI_LIKELY(got > 0)) {
+      if (FASTERAPI_UNLIKELY(tls_ != nullptr))
+        pump_tls_in(buffer, static_cast<std::size_t>(got));
+      else
+        handler_.on_data(buffer, static_cast<std::size_t>(got));
+      if (fd_ < 0 || !reading_ || static_cast<std::size_t>(got) < Reactor::kReadScratch) return;
+      continue;
+    }
+    if (got == 0) {
+      if (eof_) return;
+      eof_ = true;
+      if (tls_ && !tls_->handshake_done()) return close(ECONNRESET);
+      update_interest();
+      return handler_.on_eof();
+    }
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN && errno != EWOULDBLOCK) close(errno);
+    return;
+  }
+}
+
+void Stream::pump_tls_in(const char* data, std::size_t size) noexcept {
+  // `data` is the read scratch: OpenSSL copies it into its own buffer before we decrypt into the scratch.
+  if (size) tls_->feed({data, size});
+  if (!tls_->handshake_done()) {
+    auto status = tls_->handshake();
+    if (!send_tls_out()) return;
+    update_interest();
+    if (status == TlsSession::Status::failed) return close(EPROTO);
+    if (status != TlsSession::Status::ok) return;
+    handler_.on_connected();
+    if (fd_ < 0) return;
+    if (pending_) flush();
+  }
+  char* plain = reactor_.read_scratch();
+  while (fd_ >= 0 && tls_) {
+    std::size_t got = 0;
+    auto status = tls_->read(plain, kTlsChunk, got);
+    if (got) {
+      handler_.on_data(plain, got);
+      continue;
+    }
+    if (fd_ < 0) return;
+    if (status == TlsSession::Status::failed) {
+      send_tls_out();  // the alert says why
+      return close(EPROTO);
+    }
+    if (status == TlsSession::Status::closed && !eof_) {
+      eof_ = true;
+      return handler_.on_eof();
+    }
+    break;
+  }
+  if (fd_ >= 0 && send_tls_out()) update_interest();  // key updates and the like
+}
+
+// ---------------------------------------------------------------- state
+
+void Stream::update_interest() noexcept {
+  if (fd_ < 0) return;
+  unsigned wanted = (reading_ && !eof_ ? kReadable : 0u) | (pending_ ? kWritable : 0u);
+  if (connecting_) wanted = kWritable;
+  if (wanted == interest_) return;
+  interest_ = wanted;
+  if (int error = reactor_.modify(fd_, wanted)) close(error);
+}
+
+void Stream::pause_reading() noexcept {
+  reading_ = false;
+  update_interest();
+}
+
+void Stream::resume_reading() noexcept {
+  reading_ = true;
+  update_interest();
+}
+
+void Stream::shutdown_write() noexcept {
+  if (fd_ < 0 || shutdown_) return;
+  if (tls_) {
+    tls_->close_notify();
+    if (!send_tls_out()) return;
+    update_interest();
+  }
+  shutdown_ = true;
+  if (!pending_) ::shutdown(fd_, SHUT_WR);
+}
+
+void Stream::close_when_sent() noexcept {
+  if (tls_ && fd_ >= 0) {
+    tls_->close_notify();
+    if (!send_tls_out()) return;
+    update_interest();
+  }
+  if (pending_)
+    closing_ = true;
+  else
+    close(0);
+}
+
+void Stream::close(int error) noexcept {
+  if (fd_ < 0) return;
+  reactor_.remove(fd_);
+  ::close(std::exchange(fd_, -1));
+  error_ = error;
+  pending_.reset();
+  if (reactor_.scratch_owner() == this) {
+    reactor_.scratch().clear();
+    reactor_.scratch_owner() = nullptr;
+  }
+  reactor_.defer(closed_);
+}
+
+std::string Stream::error_text(int error) const {
+  if (error == EPROTO && tls_) return "TLS: " + tls_->error();
+  return std::strerror(error);
+}
+
+}  // namespace fasterapi::core
