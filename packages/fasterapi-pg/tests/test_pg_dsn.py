@@ -39,6 +39,7 @@ URI: list[tuple[str, dict[str, Any]]] = [
     ("postgresql://u@%2Ftmp%2Fs/d", {"hosts": [("/tmp/s", 5432)]}),
     ("postgresql://u@/d?host=/tmp/s&port=99", {"hosts": [("/tmp/s", 99)]}),
     ("postgresql:///d?user=u&host=h1,h2&port=1,2", {"hosts": [("h1", 1), ("h2", 2)], "user": "u"}),
+    ("postgresql://u@/d?host=/tmp/s/.s.PGSQL.77", {"hosts": [("/tmp/s", 77)]}),
     ("postgresql://u@/d?host=@abstract", {"hosts": [("@abstract", 5432)]}),
     ("postgresql://u@h/d?hostaddr=10.0.0.1", {"hosts": [("h", 5432)], "hostaddrs": ["10.0.0.1"]}),
     ("postgresql://u@/d?hostaddr=10.0.0.1,10.0.0.2", {"hosts": [("10.0.0.1", 5432), ("10.0.0.2", 5432)]}),

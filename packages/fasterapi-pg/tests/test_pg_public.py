@@ -30,6 +30,20 @@ def test_all_names_exist_and_nothing_public_is_left_out() -> None:
     assert public == set(fasterapi_pg.__all__)
 
 
+def test_modules_are_where_asyncpg_has_them() -> None:
+    assert fasterapi_pg.protocol.Record is fasterapi_pg.Record
+    assert fasterapi_pg.pool.Pool is fasterapi_pg.Pool
+    assert fasterapi_pg.connection.Connection is fasterapi_pg.Connection
+    for module, name in (
+        ("cursor", "Cursor"),
+        ("transaction", "Transaction"),
+        ("prepared_stmt", "PreparedStatement"),
+    ):
+        assert hasattr(getattr(fasterapi_pg, module), name)
+    assert issubclass(fasterapi_pg.exceptions.UniqueViolationError, fasterapi_pg.exceptions.PostgresError)
+    assert fasterapi_pg.types.Range is fasterapi_pg.Range
+
+
 def test_version() -> None:
     assert fasterapi_pg.__version__ == importlib.metadata.version("fasterapi-pg")
 
@@ -86,12 +100,9 @@ def test_stub_and_extension_agree() -> None:
     for node in stub.body:
         if isinstance(node, ast.ClassDef) and hasattr(_pg, node.name):
             cls = getattr(_pg, node.name)
-            names = {
-                item.name if isinstance(item, ast.FunctionDef) else item.target.id
-                for item in node.body
-                if isinstance(item, ast.FunctionDef)
-                or (isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name))
-            }
+            names = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
+            targets = (item.target for item in node.body if isinstance(item, ast.AnnAssign))
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
             problems += [
                 f"not in the extension: {node.name}.{name}" for name in names if not hasattr(cls, name)
             ]

@@ -12,6 +12,7 @@ from . import _build
 _core.require_abi(_build.CORE_ABI, "fasterapi-pg " + _build.VERSION)
 
 from . import _setup
+from . import protocol as protocol
 from ._pg import Record
 from ._pgpool import PgPool, Tx
 from ._result import Result, Rows

@@ -336,6 +336,9 @@ def _hosts(options: Mapping[str, str]) -> tuple[list[tuple[str, int]], list[str 
     for at in range(count):
         address = addresses[at] if addresses else ""
         name = names[at] if names else ""
+        if name.startswith("/") and "/.s.PGSQL." in name:  # asyncpg takes the socket's full path too
+            name, _, tail = name.rpartition("/.s.PGSQL.")
+            ports[at] = _ports(tail)[0]
         if name or address:
             hosts.append((name or address, ports[at]))
             hostaddrs.append(address or None)
