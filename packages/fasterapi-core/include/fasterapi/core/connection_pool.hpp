@@ -6,7 +6,8 @@
 //   Ownership  the pool owns the connections, a Lease has one for a while and gives itself back. Waiters belong to
 //            who waits and leave the queue when destroyed. close() is a gate: it completes when the last lease is
 //            back; a lease that outlives the pool aborts in debug builds
-//   Callbacks  waiters are called at the end of the turn, with nothing of the pool on the stack
+//   Callbacks  waiters are called at the end of the turn, with nothing of the pool on the stack; they must not
+//            destroy the pool
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
@@ -122,15 +123,17 @@ class ConnectionPool {
    private:
     friend class ConnectionPool;
     void expire() noexcept {
-      ConnectionPool* pool = pool_;
-      pool->forget(*this);
-      ++pool->statistics_.timed_out;
+      ++pool_->statistics_.timed_out;
+      pool_->forget(*this);
       on_no_lease(ETIMEDOUT, "no connection became free before the deadline");
     }
     ConnectionPool* pool_ = nullptr;
     Waiter* next_ = nullptr;
     Waiter* prev_ = nullptr;
     Nanos since_ = 0;
+    bool failed_ = false;  // in the list of those who are to be told so
+    int error_ = 0;
+    std::string text_;
     Timer timer_;
   };
 
@@ -140,7 +143,8 @@ class ConnectionPool {
         options_(options),
         random_(static_cast<std::minstd_rand::result_type>(monotonic_now())),
         serve_([](void* self) noexcept { static_cast<ConnectionPool*>(self)->serve(); }, this),
-        upkeep_([](void* self) noexcept { static_cast<ConnectionPool*>(self)->keep_up(); }, this) {
+        upkeep_([](void* self) noexcept { static_cast<ConnectionPool*>(self)->keep_up(); }, this),
+        retry_([](void* self) noexcept { static_cast<ConnectionPool*>(self)->fill(); }, this) {
     options_.max_size = std::max<std::size_t>(options_.max_size, 1);
     options_.min_size = std::min(options_.min_size, options_.max_size);
     idle_.reserve(options_.max_size);  // so that giving back never allocates
@@ -148,7 +152,8 @@ class ConnectionPool {
   /// After close() has completed; what is idle is given to the driver.
   ~ConnectionPool() {
     closed_ = true;
-    while (first_) fail(*first_, ESHUTDOWN, kClosed);
+    while (waiting_.first) fail(*waiting_.first, ESHUTDOWN, kClosed);
+    tell_failed();
     drop_idle();
     assert(leased_ == 0 && "a lease outlives its pool");
   }
@@ -159,23 +164,21 @@ class ConnectionPool {
   void start() noexcept { fill(); }
 
   /// A lease when a healthy connection is idle and nobody waits; else an empty one.
-  Lease try_acquire() noexcept { return closed_ || first_ ? Lease() : take_idle(); }
+  Lease try_acquire() noexcept { return closed_ || waiting_.first ? Lease() : take_idle(); }
 
   /// Queues the waiter; exactly one of its callbacks follows, unless it is cancelled. `deadline` is a time of the
   /// monotonic clock, 0 for none.
   void acquire(Waiter& waiter, Nanos deadline) noexcept {
     assert(!waiter.waiting());
-    if (closed_ || statistics_.waiting >= options_.max_waiting) {
-      ++statistics_.refused;
-      return closed_ ? waiter.on_no_lease(ESHUTDOWN, kClosed)
-                     : waiter.on_no_lease(EAGAIN, "too many wait for a connection (max_waiting)");
-    }
     waiter.pool_ = this;
     waiter.since_ = reactor_.now();
-    waiter.next_ = nullptr;
-    waiter.prev_ = std::exchange(last_, &waiter);
-    (waiter.prev_ ? waiter.prev_->next_ : first_) = &waiter;
+    waiter.failed_ = false;
+    waiting_.append(waiter);
     ++statistics_.waiting;
+    if (closed_) return fail(waiter, ESHUTDOWN, kClosed);
+    if (statistics_.waiting > options_.max_waiting) {
+      return fail(waiter, EAGAIN, "too many wait for a connection (max_waiting)");
+    }
     if (deadline) reactor_.arm(waiter.timer_, deadline);
     if (!idle_.empty()) reactor_.defer(serve_);
     fill();
@@ -186,6 +189,7 @@ class ConnectionPool {
     --opening_;
     ++statistics_.opened;
     pause_ = 0;
+    reactor_.cancel(retry_);
     if (closed_) {
       driver_.close(std::move(connection));
       return finish();
@@ -203,9 +207,10 @@ class ConnectionPool {
     ++statistics_.open_failed;
     if (closed_) return finish();
     // An attempt failed: the one who has waited longest learns why; the others have attempts of their own.
-    if (first_) fail(*first_, error, text);
+    if (waiting_.first) fail(*waiting_.first, error, text);
+    if (retry_.armed()) return;
     pause_ = pause_ ? std::min(pause_ * 2, options_.retry_at_most) : options_.retry_after;
-    reactor_.arm_after(upkeep_, pause_);
+    reactor_.arm_after(retry_, pause_);
   }
 
   /// Refuses new work, fails who waits, closes what is idle; `done` is called once the last lease is back and no
@@ -214,7 +219,8 @@ class ConnectionPool {
     done_ = std::move(done);
     closed_ = true;
     reactor_.cancel(upkeep_);
-    while (first_) fail(*first_, ESHUTDOWN, kClosed);
+    reactor_.cancel(retry_);
+    while (waiting_.first) fail(*waiting_.first, ESHUTDOWN, kClosed);
     drop_idle();
     finish();
   }
@@ -231,6 +237,19 @@ class ConnectionPool {
 
  private:
   static constexpr const char* kClosed = "the pool is closed";
+  struct List {
+    void append(Waiter& waiter) noexcept {
+      waiter.next_ = nullptr;
+      waiter.prev_ = std::exchange(last, &waiter);
+      (waiter.prev_ ? waiter.prev_->next_ : first) = &waiter;
+    }
+    void remove(Waiter& waiter) noexcept {
+      (waiter.prev_ ? waiter.prev_->next_ : first) = waiter.next_;
+      (waiter.next_ ? waiter.next_->prev_ : last) = waiter.prev_;
+    }
+    Waiter* first = nullptr;
+    Waiter* last = nullptr;
+  };
 
   // The one used last first: the others may then reach max_idle.
   Lease take_idle() noexcept {
@@ -249,7 +268,7 @@ class ConnectionPool {
     return Lease();
   }
   void make_idle(std::unique_ptr<Entry> entry) noexcept {
-    if (first_) reactor_.defer(serve_);
+    if (waiting_.first) reactor_.defer(serve_);
     plan(entry->expires);
     if (options_.max_idle > 0) plan(entry->idle_since + options_.max_idle);
     idle_.push_back(std::move(entry));
@@ -273,10 +292,11 @@ class ConnectionPool {
   }
   // Gives idle connections to those who wait, in their order.
   void serve() noexcept {
-    while (first_ && !closed_) {
+    tell_failed();
+    while (waiting_.first && !closed_) {
       Lease lease = take_idle();
       if (!lease) break;
-      Waiter& waiter = *first_;
+      Waiter& waiter = *waiting_.first;
       const Nanos waited = reactor_.now() - waiter.since_;
       forget(waiter);
       ++statistics_.waited;
@@ -284,7 +304,13 @@ class ConnectionPool {
       statistics_.waited_longest = std::max(statistics_.waited_longest, waited);
       waiter.on_lease(std::move(lease));
     }
-    if (!closed_) fill();
+    fill();
+  }
+  void tell_failed() noexcept {
+    while (Waiter* waiter = failed_.first) {
+      forget(*waiter);
+      waiter->on_no_lease(waiter->error_, std::exchange(waiter->text_, {}));
+    }
   }
   // Opens as many as those who wait and min_size need, never more than max_size in all.
   void fill() noexcept {
@@ -292,17 +318,16 @@ class ConnectionPool {
     filling_ = true;
     while (!closed_ && size() < options_.max_size) {
       const bool wanted = statistics_.waiting > opening_ + idle_.size();
-      const bool ahead = size() < options_.min_size && pause_ == 0;
+      const bool ahead = size() < options_.min_size && !retry_.armed();
       if (!wanted && !ahead) break;
       ++opening_;
       driver_.open(*this);
     }
     filling_ = false;
   }
-  // Closes what is too old or was idle for too long, and tries again what failed.
+  // Closes what is too old or was idle for too long.
   void keep_up() noexcept {
     planned_ = INT64_MAX;
-    pause_ = size() < options_.min_size ? pause_ : 0;
     const Nanos now = reactor_.now();
     std::size_t kept = 0, total = size();
     for (std::size_t i = 0; i < idle_.size(); ++i) {
@@ -322,10 +347,7 @@ class ConnectionPool {
       ++kept;
     }
     idle_.resize(kept);
-    const Nanos pause = std::exchange(pause_, 0);  // this is the retry that was waited for
     fill();
-    if (opening_ && pause_ == 0) pause_ = 0;
-    (void)pause;
   }
   void plan(Nanos when) noexcept {
     if (when >= planned_ || when == INT64_MAX) return;
@@ -333,16 +355,22 @@ class ConnectionPool {
     reactor_.arm(upkeep_, when);
   }
   void fail(Waiter& waiter, int error, const std::string& text) noexcept {
-    forget(waiter);
     ++statistics_.refused;
-    waiter.on_no_lease(error, text);
+    waiting_.remove(waiter);
+    --statistics_.waiting;
+    reactor_.cancel(waiter.timer_);
+    waiter.failed_ = true;
+    waiter.error_ = error;
+    waiter.text_ = text;
+    failed_.append(waiter);
+    reactor_.defer(serve_);
   }
   void forget(Waiter& waiter) noexcept {
-    (waiter.prev_ ? waiter.prev_->next_ : first_) = waiter.next_;
-    (waiter.next_ ? waiter.next_->prev_ : last_) = waiter.prev_;
     waiter.pool_ = nullptr;
-    reactor_.cancel(waiter.timer_);
+    if (waiter.failed_) return failed_.remove(waiter);
+    waiting_.remove(waiter);
     --statistics_.waiting;
+    reactor_.cancel(waiter.timer_);
   }
   void drop_idle() noexcept {
     while (!idle_.empty()) {
@@ -360,16 +388,16 @@ class ConnectionPool {
   PoolOptions options_;
   std::minstd_rand random_;
   std::vector<std::unique_ptr<Entry>> idle_;
-  Waiter* first_ = nullptr;
-  Waiter* last_ = nullptr;
+  List waiting_, failed_;
   std::size_t leased_ = 0, opening_ = 0;
-  Nanos planned_ = INT64_MAX;  // when upkeep_ is due for the idle ones
+  Nanos planned_ = INT64_MAX;
   Nanos pause_ = 0;            // the last pause after a failure; 0 when all is well
   bool closed_ = false, filling_ = false;
   std::function<void()> done_;
   PoolStatistics statistics_;
   Deferred serve_;
-  Timer upkeep_;
+  Timer upkeep_;  // for the idle ones, at planned_
+  Timer retry_;   // armed: no attempts ahead of need before it
 };
 
 }  // namespace fasterapi::core
