@@ -286,15 +286,34 @@ async def test_values_python_is_free_with(con: Connection) -> None:
     assert await con.fetchval("select $1::numeric::text", Decimal("-1E-7")) == "-0.0000001"
 
 
-async def test_extremes_of_dates_are_themselves(con: Connection) -> None:
-    for value, typename in (
-        (dt.date.max, "date"),
-        (dt.date.min, "date"),
-        (dt.datetime.max, "timestamp"),
-        (dt.datetime.min, "timestamp"),
+async def test_infinite_dates_are_pythons_extremes_and_equal_ones_are_themselves(con: Connection) -> None:
+    cases: list[tuple[str, Any, str]] = [
+        ("date", dt.date.max, "infinity"),
+        ("date", dt.date.min, "-infinity"),
+        ("timestamp", dt.datetime.max, "infinity"),
+        ("timestamp", dt.datetime.min, "-infinity"),
+        ("timestamptz", dt.datetime.max, "infinity"),
+        ("timestamptz", dt.datetime.min, "-infinity"),
+    ]
+    for typename, extreme, text in cases:
+        assert await con.fetchval(f"select '{text}'::{typename}") is extreme
+        assert await con.fetchval(f"select ($1::{typename})::text", extreme) == text
+    for typename, value in (
+        ("date", dt.date(9999, 12, 31)),
+        ("date", dt.date(1, 1, 1)),
+        ("timestamp", dt.datetime(9999, 12, 31, 23, 59, 59, 999999)),
+        ("timestamp", dt.datetime(1, 1, 1)),
     ):
         assert await con.fetchval(f"select ($1::{typename})::text", value) == str(value)
         assert await con.fetchval(f"select $1::{typename}", value) == value
+
+
+async def test_dates_that_python_does_not_have_are_an_error(con: Connection) -> None:
+    for text in ("10000-01-01", "0001-01-01 BC"):
+        for typename in ("date", "timestamp"):
+            with pytest.raises(fasterapi_pg.DataError, match="9999"):
+                await con.fetchval(f"select '{text}'::{typename}")
+    assert await con.fetchval("select 1") == 1
 
 
 async def test_offset_of_timetz_keeps_its_seconds(con: Connection) -> None:
