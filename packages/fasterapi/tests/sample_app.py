@@ -186,7 +186,14 @@ def build(fw: ModuleType) -> Any:
         many: list[UploadFile] = File(default=[]),
         note: Annotated[str | None, Form()] = None,
     ):
-        return [file.filename, file.size, len(blob), [x.filename for x in many], note, (await file.read()).decode()]
+        return [
+            file.filename,
+            file.size,
+            len(blob),
+            [x.filename for x in many],
+            note,
+            (await file.read()).decode(),
+        ]
 
     @app.post("/pets")
     def pets(pet: Annotated[Cat | Dog, Body(discriminator="kind")]) -> Cat | Dog:
@@ -218,7 +225,11 @@ def build(fw: ModuleType) -> Any:
 
     @app.get(
         "/more",
-        responses={404: {"model": Message, "description": "No"}, "4XX": {"model": Message}, 302: {"description": "m"}},
+        responses={
+            404: {"model": Message, "description": "No"},
+            "4XX": {"model": Message},
+            302: {"description": "m"},
+        },
         openapi_extra={"x-more": {"a": 1}},
         operation_id="more_things",
         deprecated=True,
@@ -249,14 +260,18 @@ def build(fw: ModuleType) -> Any:
 
     def current_user(scopes: SecurityScopes, token: Annotated[str, Depends(oauth2)]):
         if token == "bad":
-            raise fw.HTTPException(401, "Bad token", headers={"WWW-Authenticate": f'Bearer scope="{scopes.scope_str}"'})
+            raise fw.HTTPException(
+                401, "Bad token", headers={"WWW-Authenticate": f'Bearer scope="{scopes.scope_str}"'}
+            )
         return {"token": token, "scopes": scopes.scopes}
 
     def active_user(user: Annotated[dict, Security(current_user, scopes=["me"])]):
         return user
 
     @app.get("/me")
-    def me(user: Annotated[dict, Security(active_user, scopes=["items"])], key: str | None = Depends(api_key)):
+    def me(
+        user: Annotated[dict, Security(active_user, scopes=["items"])], key: str | None = Depends(api_key)
+    ):
         return [user, key]
 
     @app.get("/basic")
@@ -281,16 +296,23 @@ def build(fw: ModuleType) -> Any:
         return x_secret
 
     router = fw.APIRouter(
-        prefix="/users", tags=["users"], dependencies=[Depends(verify)], responses={404: {"description": "Not found"}}
+        prefix="/users",
+        tags=["users"],
+        dependencies=[Depends(verify)],
+        responses={404: {"description": "Not found"}},
     )
 
     @router.get("/", response_model=list[Owner], response_model_exclude={"email"})
     def users(commons: Annotated[Common, Depends(Common)], same: Common = Depends()):
         assert same is commons
-        return [{"name": f"u{i}", "email": "e"} for i in range(commons.skip, min(commons.limit, commons.skip + 2))]
+        return [
+            {"name": f"u{i}", "email": "e"} for i in range(commons.skip, min(commons.limit, commons.skip + 2))
+        ]
 
     @router.get("/{user_id}/files/{path:path}", response_model_by_alias=False)
-    def user_file(user_id: uuid.UUID, path: str, tags: Annotated[list[str] | None, Query()] = None) -> Item | None:
+    def user_file(
+        user_id: uuid.UUID, path: str, tags: Annotated[list[str] | None, Query()] = None
+    ) -> Item | None:
         return Item(id=1, itemName=path[:10])
 
     outer = fw.APIRouter(prefix="/v1", tags=["v1"])

@@ -7,12 +7,11 @@ import json
 import warnings
 from typing import Any
 
+import fasterapi
 import httpx
 import pytest
 import sample_app
 from asgi_client import asgi_request
-
-import fasterapi
 
 fastapi = pytest.importorskip("fastapi")
 
@@ -35,7 +34,11 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("DELETE", "/items/x", {}),
     ("POST", "/items", {"json": ITEM}),
     ("POST", "/items", {"json": {**ITEM, "made": "2024-01-01T00:00:00Z"}}),
-    ("POST", "/items", {"json": {**ITEM, "itemName": "far too long for it", "price": "abc", "owner": {"name": "x"}}}),
+    (
+        "POST",
+        "/items",
+        {"json": {**ITEM, "itemName": "far too long for it", "price": "abc", "owner": {"name": "x"}}},
+    ),
     ("POST", "/items", {"json": {}}),
     ("POST", "/items", {"json": []}),
     ("POST", "/items", {"json": None}),
@@ -46,7 +49,10 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "POST",
         "/items",
-        {"content": b'{"id": 1, "itemName": "x"}', "headers": {"content-type": "application/geo+json; charset=utf-8"}},
+        {
+            "content": b'{"id": 1, "itemName": "x"}',
+            "headers": {"content-type": "application/geo+json; charset=utf-8"},
+        },
     ),
     ("POST", "/items", {"content": b"\xff\xfe", "headers": JSON}),
     ("POST", "/items", {"content": b'{"id": 1, "itemName": "\xc3\xa9"}', "headers": JSON}),
@@ -81,7 +87,11 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/form", {"files": {"username": (None, "a"), "password": (None, "p+%")}}),
     ("POST", "/form-model", {"data": {"username": "a", "password": "b", "remember": "on"}}),
     ("POST", "/form-model", {"data": {"username": "a"}}),
-    ("POST", "/files", {"files": [("file", ("a.txt", b"hello")), ("blob", ("b", b"xyz")), ("many", ("c", b""))]}),
+    (
+        "POST",
+        "/files",
+        {"files": [("file", ("a.txt", b"hello")), ("blob", ("b", b"xyz")), ("many", ("c", b""))]},
+    ),
     ("POST", "/files", {"files": {"file": ("é.txt", b"hello"), "blob": b"1"}, "data": {"note": "n"}}),
     ("POST", "/files", {"data": {"file": "x"}}),
     ("POST", "/files", {}),
@@ -145,7 +155,9 @@ def ours() -> Any:
 
 
 def comparable(response: httpx.Response) -> dict[str, Any]:
-    headers = sorted((k, v) for k, v in response.headers.multi_items() if k not in ("date", "server", "connection"))
+    headers = sorted(
+        (k, v) for k, v in response.headers.multi_items() if k not in ("date", "server", "connection")
+    )
     body: Any = response.content
     if response.headers.get("content-type", "") == "application/json" and body:
         body = json.loads(body)

@@ -12,7 +12,16 @@ Kind = Literal["async", "sync", "generator", "async_generator"]
 
 # Opcodes that run other code, wait for a lock of the import system, or enter a context manager. A function without any of
 # them only moves values around: running it on the loop costs less than handing it to a thread.
-_CALLING = ("CALL", "PRECALL", "IMPORT_", "BEFORE_WITH", "BEFORE_ASYNC_WITH", "YIELD_VALUE", "SEND", "LOAD_SPECIAL")
+_CALLING = (
+    "CALL",
+    "PRECALL",
+    "IMPORT_",
+    "BEFORE_WITH",
+    "BEFORE_ASYNC_WITH",
+    "YIELD_VALUE",
+    "SEND",
+    "LOAD_SPECIAL",
+)
 _NOT_CALLING = frozenset({"CALL_INTRINSIC_1"})
 
 

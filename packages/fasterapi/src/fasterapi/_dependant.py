@@ -247,7 +247,12 @@ def _add_dependency(dependant: Dependant, name: str, depends: params.Depends) ->
     parents = [*dependant.parent_scopes, *dependant.own_scopes]
     dependant.dependencies.append(
         analyse(
-            dependant.path, depends.dependency, name=name, own_scopes=scopes, parent_scopes=parents, depends=depends
+            dependant.path,
+            depends.dependency,
+            name=name,
+            own_scopes=scopes,
+            parent_scopes=parents,
+            depends=depends,
         )
     )
 
@@ -260,7 +265,9 @@ def special_kind(annotation: Any) -> SpecialKind | None:
     return None
 
 
-def _declared(name: str, annotation: Any, default: Any) -> tuple[Any, FieldInfo | None, params.Depends | None]:
+def _declared(
+    name: str, annotation: Any, default: Any
+) -> tuple[Any, FieldInfo | None, params.Depends | None]:
     """Split the annotation and find the one parameter or Depends object that declares the argument."""
     kind = annotation
     info: FieldInfo | None = None
@@ -354,7 +361,9 @@ def _analyse_parameter(
         assert is_scalar(info.annotation), "Path params must be of one of the supported types"
     elif isinstance(info, params.Query):
         assert (
-            is_scalar(info.annotation) or is_scalar_sequence(info.annotation) or model_of(info.annotation) is not None
+            is_scalar(info.annotation)
+            or is_scalar_sequence(info.annotation)
+            or model_of(info.annotation) is not None
         ), f"Query parameter {name!r} must be one of the supported types"
     return kind, None, field
 

@@ -8,9 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Json, PydanticSchemaGenerationError, TypeAdapter
+from pydantic import (
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Json,
+    PydanticSchemaGenerationError,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
 from pydantic import Field as pydantic_field
-from pydantic import ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -161,13 +170,20 @@ def missing_error(loc: tuple[int | str, ...]) -> dict[str, Any]:
 
 
 def make_field(
-    name: str, annotation: Any, info: FieldInfo | None = None, mode: Literal["validation", "serialization"] = "validation"
+    name: str,
+    annotation: Any,
+    info: FieldInfo | None = None,
+    mode: Literal["validation", "serialization"] = "validation",
 ) -> Field:
     """Build a Field; a type that pydantic does not know gives FasterAPIError with a hint."""
     from .exceptions import FasterAPIError
 
     if info is None:
-        info = FieldInfo.from_annotation(annotation) if mode == "validation" else FieldInfo(annotation=annotation)
+        info = (
+            FieldInfo.from_annotation(annotation)
+            if mode == "validation"
+            else FieldInfo(annotation=annotation)
+        )
     try:
         return Field(name, info, mode)
     except PydanticSchemaGenerationError as exc:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .applications import App
+
+PATH = "/mcp"
 
 
 class ToolRegistry:
     """Holds the application's MCP server; it is made when the first tool is declared."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: App) -> None:
         self._app = app
         self._server: Any = None
 
@@ -23,3 +30,11 @@ class ToolRegistry:
 
             self._server = MCPServer(self._app.title, version=self._app.version)
         return self._server
+
+    def add_to(self, server: Any, native: bool) -> None:
+        """Serve the tools at /mcp of a native server."""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the MCP server's own resources open."""
+        yield

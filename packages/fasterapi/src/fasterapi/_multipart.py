@@ -85,7 +85,9 @@ async def _parse_urlencoded(stream: AsyncIterator[bytes], max_fields: float, max
         if len(pair) > max_part_size:
             raise FormError(f"Field exceeded maximum size of {max_part_size // 1024}KB.")
         name, _, value = pair.partition(b"=")
-        decoded = [unquote_to_bytes(part.replace(b"+", b" ")).decode("utf-8", "replace") for part in (name, value)]
+        decoded = [
+            unquote_to_bytes(part.replace(b"+", b" ")).decode("utf-8", "replace") for part in (name, value)
+        ]
         items.append((decoded[0], decoded[1]))
     return FormData(items)
 

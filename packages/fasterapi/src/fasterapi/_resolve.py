@@ -349,7 +349,9 @@ def is_json_type(content_type: str) -> bool:
     message = EmailMessage()
     message["content-type"] = content_type
     subtype = message.get_content_subtype()
-    return message.get_content_maintype() == "application" and (subtype == "json" or subtype.endswith("+json"))
+    return message.get_content_maintype() == "application" and (
+        subtype == "json" or subtype.endswith("+json")
+    )
 
 
 async def load_body(request: Request, body_field: Field | None, strict_content_type: bool) -> Any:

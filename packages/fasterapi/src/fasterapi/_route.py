@@ -170,7 +170,9 @@ class APIRoute(BaseRoute):
         status = options.status_code
         self.status_code = int(status) if isinstance(status, IntEnum) else status
         self.unique_id = self.operation_id or chosen(options.generate_unique_id_function)(self)
-        self.description = (options.description or inspect.cleandoc(endpoint.__doc__ or "")).split("\f")[0].strip()
+        self.description = (
+            (options.description or inspect.cleandoc(endpoint.__doc__ or "")).split("\f")[0].strip()
+        )
         self._analyse_response()
         self._analyse_request()
 
@@ -200,7 +202,9 @@ class APIRoute(BaseRoute):
             model = None if is_subclass(annotation, _http.Response) else annotation
         self.response_model = model
         if model is not None:
-            assert body_allowed(self.status_code), f"Status code {self.status_code} must not have a response body"
+            assert body_allowed(self.status_code), (
+                f"Status code {self.status_code} must not have a response body"
+            )
             name = "Response_" + self.unique_id
             self.response_field: Field | None = make_field(name, model, mode="serialization")
         else:
@@ -216,11 +220,20 @@ class APIRoute(BaseRoute):
         where = {"function": self.name, "path": f"{'/'.join(sorted(self.methods))} {self.path}"}
         model_options = {
             name: getattr(options, f"response_model_{name}")
-            for name in ("include", "exclude", "by_alias", "exclude_unset", "exclude_defaults", "exclude_none")
+            for name in (
+                "include",
+                "exclude",
+                "by_alias",
+                "exclude_unset",
+                "exclude_defaults",
+                "exclude_none",
+            )
         }
         self.serializer = Serializer(self.response_field, model_options, where)
         chosen_class = chosen(self.response_class)
-        self.plain_json = isinstance(self.response_class, DefaultPlaceholder) and renders_plain_json(chosen_class)
+        self.plain_json = isinstance(self.response_class, DefaultPlaceholder) and renders_plain_json(
+            chosen_class
+        )
         if self.response_field is None:
             self.plain_json = renders_plain_json(chosen_class)
 
@@ -321,7 +334,9 @@ class APIRoute(BaseRoute):
             status = injected.status_code
         response: Response
         if self.stream is not None:
-            response = stream_response(self.stream, result, self.stream_item_field, chosen(self.response_class), status)
+            response = stream_response(
+                self.stream, result, self.stream_item_field, chosen(self.response_class), status
+            )
             response.background = background
         elif not body_allowed(status):
             media_type = chosen(self.response_class).media_type
@@ -346,7 +361,11 @@ class APIRoute(BaseRoute):
         found = self.template.match(path_of(scope))
         if found is None:
             return Match.NONE, {}
-        child = {"endpoint": self.endpoint, "route": self, "path_params": {**scope.get("path_params", {}), **found}}
+        child = {
+            "endpoint": self.endpoint,
+            "route": self,
+            "path_params": {**scope.get("path_params", {}), **found},
+        }
         return (Match.FULL if scope["method"] in self.methods else Match.PARTIAL), child
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
@@ -375,7 +394,9 @@ class APIRoute(BaseRoute):
             await cleanup.finish()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(path={self.path!r}, name={self.name!r}, methods={sorted(self.methods)!r})"
+        return (
+            f"{type(self).__name__}(path={self.path!r}, name={self.name!r}, methods={sorted(self.methods)!r})"
+        )
 
 
 class SeedResponse(Response):

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args, get_origin
 
+import fasterapi_core as _core
 from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticSerializationError
 
-from ._annotations import is_subclass
+from ._annotations import is_subclass, is_union
 from ._fields import Field
 from .encoders import json_text, jsonable_encoder
 from .exceptions import ResponseValidationError
 from .responses import JSONResponse
+
+_SCALARS = frozenset({str, int, float, bool, types.NoneType})
+_UTC_Z: int = getattr(_core, "OPT_UTC_Z", 0)  # pydantic writes UTC as "Z"
+_dumps = _core.json_dumps
+
+
+class _NotPlain(TypeError):
+    """Raised out of the native encoder by a value that needs pydantic's or jsonable_encoder's rules."""
+
+
+def _refuse(value: Any) -> Any:
+    raise _NotPlain(type(value).__name__)
 
 
 class Serializer:
@@ -30,7 +43,9 @@ class Serializer:
         # Only what differs from pydantic's own defaults, so that the common call stays short.
         self._options = {"by_alias": options.get("by_alias", True)}
         self._options.update({key: value for key, value in options.items() if value and key != "by_alias"})
-        self._model = field.info.annotation if field and is_subclass(field.info.annotation, BaseModel) else None
+        self._model = (
+            field.info.annotation if field and is_subclass(field.info.annotation, BaseModel) else None
+        )
         self.encode: Callable[[Any], bytes] = self._encoder()
 
     def _encoder(self) -> Callable[[Any], bytes]:
@@ -40,21 +55,24 @@ class Serializer:
         options = self._options
         validate = self._validate
         model = self._model
-        if options == {"by_alias": True}:
-
-            def encode(value: Any) -> bytes:
-                if type(value) is not model:
-                    value = validate(value)
-                return dump(value, by_alias=True)
-
-            return encode
 
         def encode_with_options(value: Any) -> bytes:
             if type(value) is not model:
                 value = validate(value)
             return dump(value, **options)
 
-        return encode_with_options
+        if options != {"by_alias": True}:
+            return encode_with_options
+        fits = None if self.field.info.metadata else exact_check(self.field.info.annotation)
+        if fits is not None:
+            return _plain_encoder(fits, encode_with_options)
+
+        def encode(value: Any) -> bytes:
+            if type(value) is not model:
+                value = validate(value)
+            return dump(value, by_alias=True)
+
+        return encode
 
     def _validate(self, value: Any) -> Any:
         assert self.field is not None
@@ -75,8 +93,81 @@ class Serializer:
         return self.field.adapter.dump_python(value, mode="json", **self._options)
 
 
+def exact_check(annotation: Any) -> Callable[[Any], bool] | None:
+    """Return a test for values that need no validation because they are exactly what ``list[dict[str, Any]]`` and the like say.
+
+    None when the annotation has anything beyond lists, string-keyed dicts, JSON scalars and Any. Keys of dicts are left to the
+    encoder, which refuses other keys than strings.
+    """
+    kinds = _scalar_types(annotation)
+    if kinds is not None:
+        return lambda value: type(value) in kinds
+    origin, args = get_origin(annotation) or annotation, get_args(annotation)
+    if origin is dict and (not args or args[0] is str):
+        inner = args[1] if args else Any
+        if inner is Any:
+            return lambda value: type(value) is dict
+        kinds, check = _scalar_types(inner), exact_check(inner)
+        if kinds is not None:
+            return lambda value: type(value) is dict and kinds.issuperset(map(type, value.values()))
+        return (
+            None if check is None else lambda value: type(value) is dict and all(map(check, value.values()))
+        )
+    if origin is list:
+        inner = args[0] if args else Any
+        if inner is Any:
+            return lambda value: type(value) is list
+        kinds, check = _scalar_types(inner), exact_check(inner)
+        if kinds is None and inner in (dict, dict[str, Any]):
+            kinds = frozenset({dict})
+        if kinds is not None:
+            return lambda value: type(value) is list and kinds.issuperset(map(type, value))
+        return None if check is None else lambda value: type(value) is list and all(map(check, value))
+    return None
+
+
+def _scalar_types(annotation: Any) -> frozenset[type[Any]] | None:
+    if is_union(annotation):
+        kinds = [_scalar_types(arg) for arg in get_args(annotation)]
+        return (
+            None
+            if None in kinds
+            else frozenset[type[Any]]().union(*(kind for kind in kinds if kind is not None))
+        )
+    return frozenset({annotation}) if isinstance(annotation, type) and annotation in _SCALARS else None
+
+
+def _plain_encoder(fits: Callable[[Any], bool], otherwise: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    def encode(value: Any) -> bytes:
+        if fits(value):
+            try:
+                return _dumps(value, default=_refuse, option=_UTC_Z)
+            except (TypeError, ValueError):  # NaN, a key that is no string, a type with rules of its own
+                pass
+        return otherwise(value)
+
+    return encode
+
+
+def _only_scalars(value: Any) -> bool:
+    """Say whether ``value`` consists of dicts, lists and JSON scalars only, with string keys in dicts left to the encoder."""
+    kind = type(value)
+    if kind is dict:
+        items: Any = value.values()
+    elif kind is list or kind is tuple:
+        items = value
+    else:
+        return kind in _SCALARS
+    return _SCALARS.issuperset(map(type, items)) or all(map(_only_scalars, items))
+
+
 def encode_plain(value: Any) -> bytes:
     """Encode a value that has no model, with the rules of ``jsonable_encoder``."""
+    if _only_scalars(value):
+        try:
+            return _dumps(value)
+        except (TypeError, ValueError):  # keys that are no strings; NaN raises again below, as it should
+            pass
     return json_text(jsonable_encoder(value)).encode()
 
 
@@ -90,4 +181,4 @@ def renders_plain_json(response_class: type[Any]) -> bool:
     )
 
 
-__all__ = ["PydanticSerializationError", "Serializer", "encode_plain", "renders_plain_json"]
+__all__ = ["Serializer", "encode_plain", "renders_plain_json"]

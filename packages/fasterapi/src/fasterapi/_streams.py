@@ -93,4 +93,12 @@ def stream_response(
         headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
         events: Response = response_class(_events(source, field), status_code=status or 200, headers=headers)
         return events
-    return StreamingResponse(_json_lines(source, field), status_code=status or 200, media_type="application/jsonl")
+    return StreamingResponse(
+        _json_lines(source, field), status_code=status or 200, media_type="application/jsonl"
+    )
+
+
+async def pieces(source: Any) -> AsyncIterator[Any]:
+    """Iterate a response body of either kind: plain iterables run in the thread pool."""
+    async for item in _items(source):
+        yield item

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from enum import Enum
+import hashlib
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from . import _server
 from ._mcp import ToolRegistry
 from ._options import generate_unique_id
-from ._route import APIRoute, BaseRoute
+from ._overrides import Overrides
+from ._plan import Plan
+from ._route import BaseRoute
 from ._verbs import Verbs
 from .datastructures import Default, State, URLPath
+from .encoders import json_text
 from .exception_handlers import (
     http_exception_handler,
     request_validation_exception_handler,
@@ -107,7 +110,10 @@ class App(Verbs):
         self.extra = extra
         self.telemetry = telemetry
         self.state = State()
-        self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
+        self.lifespan_state: dict[str, Any] = {}
+        self.plans: list[Plan] = []
+        self._overrides = Overrides(self.overrides_changed)
+        self._document: tuple[dict[str, Any], bytes, str] | None = None
         self.user_middleware: list[Middleware] = list(middleware or ())
         self.middleware_stack: ASGIApp | None = None
         self.exception_handlers: dict[Any, Callable[[Any, Any], Any]] = {
@@ -144,11 +150,13 @@ class App(Verbs):
         """Add the routes of the OpenAPI document and the documentation pages; called by the constructor."""
         if not self.openapi_url:
             return
-        self.add_route(self.openapi_url, _openapi_route, include_in_schema=False)
+        self.add_route(self.openapi_url, openapi_route, include_in_schema=False)
         if self.docs_url:
             self.add_route(self.docs_url, _docs_route, include_in_schema=False)
             if self.swagger_ui_oauth2_redirect_url:
-                self.add_route(self.swagger_ui_oauth2_redirect_url, _oauth2_redirect_route, include_in_schema=False)
+                self.add_route(
+                    self.swagger_ui_oauth2_redirect_url, _oauth2_redirect_route, include_in_schema=False
+                )
         if self.redoc_url:
             self.add_route(self.redoc_url, _docs_route, include_in_schema=False)
 
@@ -172,6 +180,21 @@ class App(Verbs):
                 external_docs=self.openapi_external_docs,
             )
         return self.openapi_schema
+
+    def openapi_response(self, known: str | None, root_path: str = "") -> Response:
+        """Return the document as a response: bytes made once, with an ETag; 304 when the client has them (``known``)."""
+        schema = self.openapi()
+        root = root_path.rstrip("/")
+        if root and self.root_path_in_servers and root not in {server.get("url") for server in self.servers}:
+            schema = {**schema, "servers": [{"url": root}, *schema.get("servers", [])]}
+        if self._document is None or self._document[0] is not schema:
+            body = json_text(schema).encode()
+            tag = '"' + hashlib.blake2b(body, digest_size=12).hexdigest() + '"'
+            self._document = (schema, body, tag)
+        _, body, tag = self._document
+        if known is not None and tag in known:
+            return Response(None, 304, {"etag": tag})
+        return Response(body, 200, {"etag": tag}, "application/json")
 
     # -- routes ----------------------------------------------------------------------------------------------------
 
@@ -238,6 +261,22 @@ class App(Verbs):
     def add_event_handler(self, event_type: str, func: Callable[[], Any]) -> None:
         """Call ``func`` at "startup" or "shutdown"."""
         self.router.add_event_handler(event_type, func)
+
+    @property
+    def dependency_overrides(self) -> dict[Callable[..., Any], Callable[..., Any]]:
+        """Replacement dependencies, for tests: original function to replacement."""
+        return self._overrides
+
+    @dependency_overrides.setter
+    def dependency_overrides(self, value: dict[Callable[..., Any], Callable[..., Any]]) -> None:
+        self._overrides = Overrides(self.overrides_changed, value)
+        self.overrides_changed()
+
+    def overrides_changed(self) -> None:
+        """Swap the plans that call an overridden dependency; called by the overrides themselves."""
+        overridden = set(self._overrides)
+        for plan in self.plans:
+            plan.apply_overrides(overridden)
 
     # -- MCP -------------------------------------------------------------------------------------------------------
 
@@ -334,24 +373,22 @@ class App(Verbs):
         ``workers`` processes share the port; ``options`` are those of ``fasterapi_http.Server`` (limits, server_header, ...)
         plus ``drain_timeout`` (seconds requests may take after the signal).
         """
-        _server.run(self, host=host, port=port, uds=uds, fd=fd, workers=workers, access_log=access_log, **options)
+        _server.run(
+            self, host=host, port=port, uds=uds, fd=fd, workers=workers, access_log=access_log, **options
+        )
 
     async def serve(self, **options: Any) -> None:
         """Serve on the running loop until cancelled; the arguments are those of ``run`` without ``workers``."""
         await _server.serve(self, **options)
 
 
-
 FastAPI = App
 
 
-async def _openapi_route(request: Any) -> Response:
+async def openapi_route(request: Any) -> Response:
+    """Serve the OpenAPI document."""
     app = cast(App, request.app)
-    root = request.scope.get("root_path", "").rstrip("/")
-    schema = app.openapi()
-    if root and app.root_path_in_servers and root not in {server.get("url") for server in app.servers}:
-        schema = {**schema, "servers": [{"url": root}, *schema.get("servers", [])]}
-    return JSONResponse(schema)
+    return app.openapi_response(request.headers.get("if-none-match"), request.scope.get("root_path", ""))
 
 
 async def _docs_route(request: Any) -> Response:
@@ -363,8 +400,5 @@ async def _docs_route(request: Any) -> Response:
 async def _oauth2_redirect_route(request: Any) -> Response:
     return HTMLResponse(oauth2_redirect_page())
 
-
-Tags = list[str | Enum]
-Handler = Callable[..., Coroutine[Any, Any, Any]] | Callable[..., Any]
 
 __all__ = ["App", "FastAPI"]

@@ -38,7 +38,9 @@ def _pool(name: str, size: int) -> ThreadPoolExecutor:
     return pool
 
 
-async def _run(name: str, size: int, func: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+async def _run(
+    name: str, size: int, func: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> T:
     context = contextvars.copy_context()
     call = functools.partial(context.run, func, *args, **kwargs)
     return await asyncio.get_running_loop().run_in_executor(_pool(name, size), _no_stop_iteration, call)

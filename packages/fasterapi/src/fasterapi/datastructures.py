@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MutableMapping, Sequence, ValuesView
+from collections.abc import (
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    MutableMapping,
+    Sequence,
+    ValuesView,
+)
 from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar, cast
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
@@ -168,7 +177,9 @@ class ImmutableMultiDict(Mapping[str, T]):
     """A mapping that may hold several values per key; the last one is what ``[]`` and ``get`` return."""
 
     def __init__(
-        self, items: Mapping[str, T] | Iterable[tuple[str, T]] | ImmutableMultiDict[T] | None = None, **kwargs: T
+        self,
+        items: Mapping[str, T] | Iterable[tuple[str, T]] | ImmutableMultiDict[T] | None = None,
+        **kwargs: T,
     ) -> None:
         if isinstance(items, ImmutableMultiDict):
             pairs = list(items.multi_items())
@@ -210,7 +221,9 @@ class ImmutableMultiDict(Mapping[str, T]):
         return len(self._dict)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ImmutableMultiDict) and sorted(self._list, key=repr) == sorted(other._list, key=repr)
+        return isinstance(other, ImmutableMultiDict) and sorted(self._list, key=repr) == sorted(
+            other._list, key=repr
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -267,7 +280,9 @@ class UploadFile:
         if self.size is not None:
             self.size += len(data)
         spool = isinstance(self.file, tempfile.SpooledTemporaryFile)
-        if self._in_memory and (not spool or self.file.tell() + len(data) <= (self.file._max_size or 1 << 62)):
+        if self._in_memory and (
+            not spool or self.file.tell() + len(data) <= (self.file._max_size or 1 << 62)
+        ):
             self.file.write(data)
         else:
             await run_in_threadpool(self.file.write, data)
@@ -302,7 +317,9 @@ class UploadFile:
         return value
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: type[Any], handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
         return core_schema.with_info_plain_validator_function(cls._validate)
 
     @classmethod
@@ -332,7 +349,9 @@ class Headers(Mapping[str, str]):
         scope: Scope | None = None,
     ) -> None:
         if headers is not None:
-            self._list = [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in headers.items()]
+            self._list = [
+                (key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in headers.items()
+            ]
         elif raw is not None:
             self._list = raw
         elif scope is not None:
@@ -387,7 +406,9 @@ class Headers(Mapping[str, str]):
 
     def __repr__(self) -> str:
         pairs = self.items()
-        return f"Headers({dict(pairs)!r})" if len(dict(pairs)) == len(pairs) else f"Headers(raw={self._list!r})"
+        return (
+            f"Headers({dict(pairs)!r})" if len(dict(pairs)) == len(pairs) else f"Headers(raw={self._list!r})"
+        )
 
 
 class MutableHeaders(Headers, MutableMapping[str, str]):

@@ -106,7 +106,9 @@ def _names(names: Any) -> Any:
 class _Walk:
     """One traversal; the options stay the same all the way down."""
 
-    def __init__(self, options: dict[str, Any], custom: Mapping[Any, Callable[[Any], Any]], safe: bool) -> None:
+    def __init__(
+        self, options: dict[str, Any], custom: Mapping[Any, Callable[[Any], Any]], safe: bool
+    ) -> None:
         self.options = options
         self.custom = custom
         self.safe = safe

@@ -12,27 +12,11 @@ WebSocketException            .code .reason
 
 from __future__ import annotations
 
-import http
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fasterapi_core import FasterAPIError as _CoreError
-from fasterapi_http import HTTPException as _NativeHTTPException
-
-
-class HTTPException(_NativeHTTPException):
-    """Answer the request with ``status_code`` and ``{"detail": detail}``; ``headers`` are added."""
-
-    def __init__(self, status_code: int, detail: Any = None, headers: Mapping[str, str] | None = None) -> None:
-        if detail is None:
-            detail = http.HTTPStatus(status_code).phrase
-        super().__init__(status_code, detail, dict(headers) if headers is not None else None)
-
-    def __str__(self) -> str:
-        return f"{self.status_code}: {self.detail}"
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(status_code={self.status_code!r}, detail={self.detail!r})"
+from fasterapi_http import HTTPException
 
 
 class WebSocketException(Exception):

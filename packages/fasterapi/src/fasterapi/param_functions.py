@@ -66,12 +66,19 @@ def Depends(  # noqa: N802
     once in this process. ``inline=True`` runs a sync dependency on the event loop.
     """
     return params.Depends(
-        dependency=dependency, use_cache=use_cache, scope=scope, max_concurrency=max_concurrency, inline=inline
+        dependency=dependency,
+        use_cache=use_cache,
+        scope=scope,
+        max_concurrency=max_concurrency,
+        inline=inline,
     )
 
 
 def Security(  # noqa: N802
-    dependency: Callable[..., Any] | None = None, *, scopes: Sequence[str] | None = None, use_cache: bool = True
+    dependency: Callable[..., Any] | None = None,
+    *,
+    scopes: Sequence[str] | None = None,
+    use_cache: bool = True,
 ) -> Any:
     """Declare a dependency that requires OAuth2 ``scopes``; they are joined along the chain in ``SecurityScopes``."""
     return params.Security(dependency=dependency, scopes=scopes, use_cache=use_cache)

@@ -111,7 +111,9 @@ class _Parameter(FieldInfo):
                 if given[other] in (Unset, None):
                     given[other] = alias
         if json_schema_extra not in (Unset, None) or extra:
-            given["json_schema_extra"] = {**(json_schema_extra or {}), **extra} if extra else json_schema_extra
+            given["json_schema_extra"] = (
+                {**(json_schema_extra or {}), **extra} if extra else json_schema_extra
+            )
         super().__init__(default=default, **_constraints(given))
 
     def __repr__(self) -> str:
@@ -159,7 +161,12 @@ class Body(_Parameter):
     """The request body or, when several body parameters exist or ``embed`` is set, one member of it."""
 
     def __init__(
-        self, default: Any = Unset, *, embed: bool | None = None, media_type: str = "application/json", **kwargs: Any
+        self,
+        default: Any = Unset,
+        *,
+        embed: bool | None = None,
+        media_type: str = "application/json",
+        **kwargs: Any,
     ) -> None:
         self.embed = embed
         self.media_type = media_type
@@ -178,7 +185,9 @@ class Form(Body):
 class File(Form):
     """An uploaded file."""
 
-    def __init__(self, default: Any = Unset, *, media_type: str = "multipart/form-data", **kwargs: Any) -> None:
+    def __init__(
+        self, default: Any = Unset, *, media_type: str = "multipart/form-data", **kwargs: Any
+    ) -> None:
         super().__init__(default=default, media_type=media_type, **kwargs)
 
 

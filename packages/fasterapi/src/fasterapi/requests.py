@@ -220,7 +220,11 @@ class Request(HTTPConnection):
         return self.__dict__["_json"]
 
     def form(
-        self, *, max_files: int | float = 1000, max_fields: int | float = 1000, max_part_size: int = 1024 * 1024
+        self,
+        *,
+        max_files: int | float = 1000,
+        max_fields: int | float = 1000,
+        max_part_size: int = 1024 * 1024,
     ) -> _FormAwaitable:
         """Parse the form: ``await request.form()`` or ``async with request.form() as form`` (which closes its files).
 
@@ -234,7 +238,11 @@ class Request(HTTPConnection):
             content_type = self.headers.get("content-type", "")
             try:
                 self._form = await _multipart.parse_form(
-                    content_type, self.stream(), max_files=max_files, max_fields=max_fields, max_part_size=max_part_size
+                    content_type,
+                    self.stream(),
+                    max_files=max_files,
+                    max_fields=max_fields,
+                    max_part_size=max_part_size,
                 )
             except _multipart.FormError as exc:
                 raise HTTPException(status_code=400, detail=str(exc)) from exc

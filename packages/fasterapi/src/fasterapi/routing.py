@@ -55,7 +55,11 @@ class Route(BaseRoute):
         found = self.template.match(path_of(scope))
         if found is None:
             return Match.NONE, {}
-        child = {"endpoint": self.endpoint, "route": self, "path_params": {**scope.get("path_params", {}), **found}}
+        child = {
+            "endpoint": self.endpoint,
+            "route": self,
+            "path_params": {**scope.get("path_params", {}), **found},
+        }
         fits = self.methods is None or scope["method"] in self.methods
         return (Match.FULL if fits else Match.PARTIAL), child
 
@@ -250,7 +254,9 @@ class APIRouter(Verbs):
     ) -> None:
         if prefix:
             assert prefix.startswith("/"), "A path prefix must start with '/'"
-            assert not prefix.endswith("/"), "A path prefix must not end with '/', as the routes will start with '/'"
+            assert not prefix.endswith("/"), (
+                "A path prefix must not end with '/', as the routes will start with '/'"
+            )
         self.prefix = prefix
         self.layer = LayerOptions(**layer)
         self.redirect_slashes = redirect_slashes
@@ -334,7 +340,9 @@ class APIRouter(Verbs):
     ) -> None:
         """Add a plain ``endpoint(request) -> Response``."""
         self._entries.append(
-            Route(self.prefix + path, endpoint, methods=methods, name=name, include_in_schema=include_in_schema)
+            Route(
+                self.prefix + path, endpoint, methods=methods, name=name, include_in_schema=include_in_schema
+            )
         )
 
     def add_websocket_route(self, path: str, endpoint: Callable[..., Any], name: str | None = None) -> None:
@@ -342,7 +350,11 @@ class APIRouter(Verbs):
         self._entries.append(WebSocketRoute(self.prefix + path, endpoint, name=name))
 
     def route(
-        self, path: str, methods: Sequence[str] | None = None, name: str | None = None, include_in_schema: bool = True
+        self,
+        path: str,
+        methods: Sequence[str] | None = None,
+        name: str | None = None,
+        include_in_schema: bool = True,
     ) -> Callable[[DecoratedCallable], DecoratedCallable]:
         """Decorate a plain ``endpoint(request) -> Response``."""
 
@@ -388,7 +400,9 @@ class APIRouter(Verbs):
         assert not router._contains(self), "Cannot include a router that contains this one."
         if prefix:
             assert prefix.startswith("/"), "A path prefix must start with '/'"
-            assert not prefix.endswith("/"), "A path prefix must not end with '/', as the routes will start with '/'"
+            assert not prefix.endswith("/"), (
+                "A path prefix must not end with '/', as the routes will start with '/'"
+            )
         else:
             for route in router.routes:
                 if getattr(route, "path", None) == "":

@@ -55,9 +55,10 @@ class WebSocket(HTTPConnection):
     async def send(self, message: Message) -> None:
         """Send an ASGI message; RuntimeError after close."""
         kind = message["type"]
-        if self.application_state in (WebSocketState.DISCONNECTED, WebSocketState.RESPONSE) and not kind.startswith(
-            "websocket.http.response.body"
-        ):
+        if self.application_state in (
+            WebSocketState.DISCONNECTED,
+            WebSocketState.RESPONSE,
+        ) and not kind.startswith("websocket.http.response.body"):
             raise RuntimeError('Cannot call "send" once a close message has been sent.')
         if kind == "websocket.accept":
             self.application_state = WebSocketState.CONNECTED
@@ -79,7 +80,9 @@ class WebSocket(HTTPConnection):
         """Complete the handshake."""
         if self.client_state is WebSocketState.CONNECTING:
             await self.receive()
-        await self.send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": list(headers or ())})
+        await self.send(
+            {"type": "websocket.accept", "subprotocol": subprotocol, "headers": list(headers or ())}
+        )
 
     def _connected(self) -> None:
         if self.application_state is not WebSocketState.CONNECTED:

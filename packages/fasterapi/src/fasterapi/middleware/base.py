@@ -16,7 +16,9 @@ CallNext = Callable[[Request], Awaitable[Response]]
 class BaseHTTPMiddleware:
     """Calls ``dispatch(request, call_next)``; subclasses override it, or pass one in."""
 
-    def __init__(self, app: ASGIApp, dispatch: Callable[[Request, CallNext], Awaitable[Response]] | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, dispatch: Callable[[Request, CallNext], Awaitable[Response]] | None = None
+    ) -> None:
         self.app = app
         self.dispatch_func = dispatch or self.dispatch
 

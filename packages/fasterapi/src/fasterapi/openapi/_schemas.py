@@ -72,7 +72,9 @@ class Schemas:
             for model in sorted(models, key=lambda item: (item.__module__, item.__qualname__)):
                 if model not in used:
                     extra.append(Field(model.__name__, FieldInfo(annotation=model), mode))  # type: ignore[arg-type]
-        inputs = [(field, self._mode(field), field.adapter.core_schema) for field in _distinct([*fields, *extra])]
+        inputs = [
+            (field, self._mode(field), field.adapter.core_schema) for field in _distinct([*fields, *extra])
+        ]
         generator = _Generator(ref_template=REF_PREFIX + "{model}")
         mapping, definitions = generator.generate_definitions(inputs=inputs)  # type: ignore[arg-type]
         self._mapping: dict[Any, dict[str, Any]] = mapping  # type: ignore[assignment]

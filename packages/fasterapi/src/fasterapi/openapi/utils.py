@@ -116,7 +116,9 @@ def _security(dependant: Dependant) -> tuple[dict[str, Any], list[dict[str, list
         inherited = list(dict.fromkeys([*scopes, *current.scopes]))
         scheme = None if root else current.security_scheme
         if scheme is not None:
-            schemes[scheme.scheme_name] = scheme.model if isinstance(scheme.model, dict) else _dump(scheme.model)
+            schemes[scheme.scheme_name] = (
+                scheme.model if isinstance(scheme.model, dict) else _dump(scheme.model)
+            )
             names = required.setdefault(scheme.scheme_name, [])
             names.extend(scope for scope in inherited if scope not in names)
         for sub in current.dependencies:
@@ -220,7 +222,9 @@ class _Document:
                 if isinstance(callback, APIRoute)
             }
         operation["responses"] = self._responses(route)
-        has_input = route.body_field is not None or any(route.dependant.all_fields(place) for place in _PLACES)
+        has_input = route.body_field is not None or any(
+            route.dependant.all_fields(place) for place in _PLACES
+        )
         if has_input and not {"422", "4XX", "default"} & operation["responses"].keys():
             self.needs_validation_error = True
             operation["responses"]["422"] = {

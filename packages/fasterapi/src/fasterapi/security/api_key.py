@@ -13,7 +13,12 @@ class _APIKey(SecurityBase):
     place: str
 
     def __init__(
-        self, *, name: str, scheme_name: str | None = None, description: str | None = None, auto_error: bool = True
+        self,
+        *,
+        name: str,
+        scheme_name: str | None = None,
+        description: str | None = None,
+        auto_error: bool = True,
     ) -> None:
         self.model: dict[str, Any] = {"type": "apiKey", "in": self.place, "name": name}
         if description is not None:
@@ -26,7 +31,9 @@ class _APIKey(SecurityBase):
         if key:
             return key
         if self.auto_error:
-            raise HTTPException(status_code=401, detail="Not authenticated", headers={"WWW-Authenticate": "APIKey"})
+            raise HTTPException(
+                status_code=401, detail="Not authenticated", headers={"WWW-Authenticate": "APIKey"}
+            )
         return None
 
 

@@ -73,7 +73,9 @@ class HTTPBasic(HTTPBase):
         description: str | None = None,
         auto_error: bool = True,
     ) -> None:
-        super().__init__(scheme="basic", scheme_name=scheme_name, description=description, auto_error=auto_error)
+        super().__init__(
+            scheme="basic", scheme_name=scheme_name, description=description, auto_error=auto_error
+        )
         self.realm = realm
 
     def authenticate_headers(self) -> dict[str, str]:
@@ -118,7 +120,9 @@ class HTTPBearer(_TokenScheme):
         description: str | None = None,
         auto_error: bool = True,
     ) -> None:
-        super().__init__(scheme="bearer", scheme_name=scheme_name, description=description, auto_error=auto_error)
+        super().__init__(
+            scheme="bearer", scheme_name=scheme_name, description=description, auto_error=auto_error
+        )
         if bearerFormat is not None:
             self.model["bearerFormat"] = bearerFormat
 
@@ -129,7 +133,9 @@ class HTTPDigest(_TokenScheme):
     def __init__(
         self, *, scheme_name: str | None = None, description: str | None = None, auto_error: bool = True
     ) -> None:
-        super().__init__(scheme="digest", scheme_name=scheme_name, description=description, auto_error=auto_error)
+        super().__init__(
+            scheme="digest", scheme_name=scheme_name, description=description, auto_error=auto_error
+        )
 
 
 __all__ = [

@@ -73,7 +73,9 @@ class OAuth2(SecurityBase):
 
     def refusal(self) -> HTTPException:
         """Return the exception for a request without a token."""
-        return HTTPException(status_code=401, detail="Not authenticated", headers={"WWW-Authenticate": "Bearer"})
+        return HTTPException(
+            status_code=401, detail="Not authenticated", headers={"WWW-Authenticate": "Bearer"}
+        )
 
     async def __call__(self, request: HTTPConnection) -> str | None:
         authorization = request.headers.get("authorization")
