@@ -85,6 +85,7 @@ class Connection final : public core::StreamHandler {
   Connection* next_ = nullptr;
   Connection* prev_ = nullptr;
   std::uint64_t address_key_ = 0;
+  std::uint64_t serial_ = 0;
   std::uint32_t lingered_ = 0;
   Phase phase_ = Phase::idle;
   bool dispatching_ = false;  // handler on the stack: answers are batched

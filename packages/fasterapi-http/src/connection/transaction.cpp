@@ -118,6 +118,10 @@ int Transaction::client_port() const noexcept {
   return client_port_;
 }
 
+std::uint64_t Transaction::connection_serial() const noexcept { return connection_ ? connection_->serial_ : 0; }
+
+int Transaction::descriptor() const noexcept { return connection_ ? connection_->stream().fd() : -1; }
+
 // ---------------------------------------------------------------- answer
 
 bool Transaction::reachable() const noexcept { return connection_ && connection_->stream_.open(); }

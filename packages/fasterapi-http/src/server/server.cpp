@@ -238,7 +238,7 @@ void Server::adopt(int fd) noexcept {
   if (first_) first_->prev_ = connection;
   first_ = connection;
   ++connection_count_;
-  ++counters_.connections_accepted;
+  connection->serial_ = ++counters_.connections_accepted;
   if (!connection->start(fd)) reclaim(*connection);
 }
 

@@ -42,6 +42,10 @@ class Transaction final : public core::RequestView, public core::Responder {
   /// Address and port apart; port -1 for UNIX sockets. Empty once the client has gone and nobody had asked.
   std::string_view client_host() const noexcept;
   int client_port() const noexcept;
+  /// Number of the connection, from 1, never used twice by a server; 0 once the client has gone.
+  std::uint64_t connection_serial() const noexcept;
+  /// The connection's socket, to ask for its addresses; -1 once the client has gone.
+  int descriptor() const noexcept;
   const Route* route() const noexcept { return route_; }
   Server& server() const noexcept { return *server_; }
 
