@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -109,7 +108,7 @@ TEST(Future, then_wrapped_sees_values_and_errors) {
 }
 
 TEST(Future, a_promise_without_a_value_is_an_error) {
-  std::optional<Promise<int>> promise(std::in_place);
+  auto promise = std::make_unique<Promise<int>>();
   auto future = promise->get_future().then([](int value) { return value; });
   promise.reset();
   EXPECT_TRUE(future.failed());
