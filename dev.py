@@ -182,23 +182,19 @@ def compiles(source: str, *flags: str) -> bool:
         return subprocess.run(command, capture_output=True).returncode == 0
 
 
-def missing_packages(with_tests: bool) -> list[str]:
+def missing_packages(extra: Sequence[str] = ()) -> list[str]:
     """Debian names of what is not here."""
-    need = []
-    if compiler() is None:
-        need.append("g++")
-        checks: list[tuple[str, str, tuple[str, ...]]] = []
-    else:
-        checks = [("libssl-dev", "#include <openssl/ssl.h>\n", ())]
-        if with_tests:
-            checks.append(("libgtest-dev", "#include <gtest/gtest.h>\n", ()))
-        include = sysconfig.get_path("include")
-        checks.append((f"python3.{sys.version_info[1]}-dev", "#include <Python.h>\n", (f"-I{include}",)))
-    if compiler() is None:
-        need += ["libssl-dev", f"python3.{sys.version_info[1]}-dev"] + (
-            ["libgtest-dev"] if with_tests else []
-        )
-    need += [name for name, source, flags in checks if not compiles(source, *flags)]
+    headers = {
+        "libssl-dev": "openssl/ssl.h",
+        f"python3.{sys.version_info[1]}-dev": "Python.h",
+        "libgtest-dev": "gtest/gtest.h",
+        "libbenchmark-dev": "benchmark/benchmark.h",
+    }
+    wanted = [name for name in headers if name.startswith(("libssl", "python")) or name in extra]
+    flag = f"-I{sysconfig.get_path('include')}"
+    need = ["g++", *wanted] if compiler() is None else []
+    if not need:
+        need = [name for name in wanted if not compiles(f"#include <{headers[name]}>\n", flag)]
     try:
         import ensurepip  # noqa: F401  (Debian keeps it in a package of its own)
     except ImportError:
@@ -206,11 +202,11 @@ def missing_packages(with_tests: bool) -> list[str]:
     return need
 
 
-def ensure_system(with_tests: bool = False) -> None:
+def ensure_system(*extra: str) -> None:
     if not sys.platform.startswith("linux"):
         say(f"note: only Linux is built and tested so far; this is {platform.system()}")
         return
-    need = missing_packages(with_tests)
+    need = missing_packages(extra)
     if not need:
         cxx = compiler()
         if cxx and not compiles("#include <coroutine>\n#include <span>\n#include <bit>\n"):
@@ -240,7 +236,7 @@ def ensure_system(with_tests: bool = False) -> None:
         except Failure:
             run_logged("apt", [*env, "apt-get", "update"], progress)
             run_logged("apt", [*env, *line.split()], progress)
-    if still := missing_packages(with_tests):
+    if still := missing_packages(extra):
         raise Failure(f"apt did not bring {', '.join(still)}; run: sudo apt-get install -y {' '.join(still)}")
 
 
@@ -357,7 +353,7 @@ def build(force: bool = False) -> None:
 
 
 def native_tests(sanitize: str = "") -> None:
-    ensure_system(with_tests=True)
+    ensure_system("libgtest-dev")
     ensure_venv()
     ensure_tools("build")
     folder = ROOT / "build" / ("native" + (f"-{sanitize.replace(',', '-')}" if sanitize else ""))
@@ -375,6 +371,21 @@ def native_tests(sanitize: str = "") -> None:
     say("\n".join(line for line in done.stdout.splitlines() if not passed.match(line)))
     if done.returncode:
         raise Failure("native tests failed")
+
+
+def native_benchmarks() -> None:
+    """The google-benchmark programs of the packages; their JSON goes to bench/results/native-*.json."""
+    ensure_system("libbenchmark-dev")
+    folder = ROOT / "build" / "bench"
+    options = ["-DCMAKE_BUILD_TYPE=Release", "-DFASTERAPI_TESTS=OFF", "-DFASTERAPI_BENCH=ON"]
+    with Progress("building the native benchmarks") as progress:
+        run_logged("configure", ["cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", *options], progress)
+        run_logged("native", ["cmake", "--build", folder, "-j", str(JOBS)], progress)
+    results = ROOT / "bench" / "results"
+    results.mkdir(exist_ok=True)
+    for program in sorted(path for path in folder.rglob("*_bench") if path.is_file()):
+        out = results / f"native-{program.name}.json"
+        must(program, "--benchmark_min_time=0.1", f"--benchmark_out={out}", "--benchmark_out_format=json")
 
 
 # ---- commands
@@ -438,9 +449,10 @@ def command_bench(args: list[str]) -> None:
     build()
     ensure_tools(f"bench-{args[0]}")
     if args[0] == "micro":
-        quick = args[1:] or ["--quick"]
+        native_benchmarks()
         must(PYTHON, "-m", "asv", "machine", "--yes", cwd=ROOT / "bench")
-        must(PYTHON, "-m", "asv", "run", f"--python={PYTHON}", "--show-stderr", *quick, cwd=ROOT / "bench")
+        quick = args[1:] or ["--quick"]
+        must(PYTHON, "-m", "asv", "run", "--python=same", "--show-stderr", *quick, cwd=ROOT / "bench")
         return
     must(PYTHON, ROOT / "bench" / args[0] / "compare.py", *args[1:])
 
