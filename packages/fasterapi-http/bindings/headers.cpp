@@ -377,6 +377,7 @@ PyType_Slot headers_slots[] = {
     {0, nullptr},
 };
 PyType_Slot mutable_slots[] = {
+    {Py_tp_dealloc, reinterpret_cast<void*>(headers_dealloc)},
     {Py_tp_methods, mutable_methods},
     {Py_mp_ass_subscript, reinterpret_cast<void*>(headers_assign)},
     {Py_nb_inplace_or, reinterpret_cast<void*>(headers_ior)},

@@ -65,9 +65,11 @@ def test_query_header_cookie_arguments(serve):
     ]
     server = serve(one("/", handler, args=args, slow=slow_422))
     with server.connect() as client:
-        assert client.request("GET", "/?q=a+b%26&n=5&flag=true&tag=x&tag=y&price=1.25", headers=(
-            "User-Agent: me\r\nCookie: a=b; session=\"s 1\"; c=d\r\n"
-        )).json() == ["a b&", 5, True, ["x", "y"], "me", "s 1", 1.25]
+        assert client.request(
+            "GET",
+            "/?q=a+b%26&n=5&flag=true&tag=x&tag=y&price=1.25",
+            headers=('User-Agent: me\r\nCookie: a=b; session="s 1"; c=d\r\n'),
+        ).json() == ["a b&", 5, True, ["x", "y"], "me", "s 1", 1.25]
         assert client.request("GET", "/?q=").json() == ["", 7, False, [], None, None, 0.5]
         for query in ("", "?q=1&n=x", "?q=1&flag=maybe", "?q=1&price=1e5", "?q=1&n="):
             assert client.request("GET", "/" + query).status == 422, query
@@ -84,19 +86,35 @@ def test_json_body(serve):
         return value
 
     def setup(server):
-        server.add_route(["POST"], "/any", handler, mode="async", slow=slow_422,
-                         args=[("body_json", "body", None, True, None)])
-        server.add_route(["POST"], "/int", handler, mode="async", slow=slow_422,
-                         args=[("body_json", "body", positive, True, None)])
+        server.add_route(
+            ["POST"],
+            "/any",
+            handler,
+            mode="async",
+            slow=slow_422,
+            args=[("body_json", "body", None, True, None)],
+        )
+        server.add_route(
+            ["POST"],
+            "/int",
+            handler,
+            mode="async",
+            slow=slow_422,
+            args=[("body_json", "body", positive, True, None)],
+        )
 
     server = serve(setup)
     json_type = "Content-Type: application/json\r\n"
     with server.connect() as client:
-        assert client.request("POST", "/any", b'{"a": [1, null]}', json_type).json() == {"got": {"a": [1, None]}}
+        assert client.request("POST", "/any", b'{"a": [1, null]}', json_type).json() == {
+            "got": {"a": [1, None]}
+        }
         assert client.request("POST", "/any", b'{"a": ', json_type).status == 422
         assert client.request("POST", "/any", b"1", "Content-Type: text/plain\r\n").status == 422
         assert client.request("POST", "/any", b"").status == 422
-        assert client.request("POST", "/int", b"5", "Content-Type: application/x+json; v=1\r\n").json() == {"got": 5}
+        assert client.request("POST", "/int", b"5", "Content-Type: application/x+json; v=1\r\n").json() == {
+            "got": 5
+        }
         assert client.request("POST", "/int", b"-5", json_type).status == 422
 
 
@@ -137,7 +155,9 @@ def test_native_request(serve):
         }
 
     server = serve(one("/a/{n:int}", handler, methods=["POST"], args=[("request", None, None, True, None)]))
-    answer = server.get("/a/5?q=1&q=2", "POST", b'{"k":1}', "Accept: */*\r\nX: 1\r\nx: 2\r\nCookie: a=b\r\n").json()
+    answer = server.get(
+        "/a/5?q=1&q=2", "POST", b'{"k":1}', "Accept: */*\r\nX: 1\r\nx: 2\r\nCookie: a=b\r\n"
+    ).json()
     assert answer == {
         "method": "POST",
         "url": "http://test/a/5?q=1&q=2",
@@ -244,9 +264,18 @@ def test_response_specs(serve):
         return 5
 
     def setup(server):
-        server.add_route(["GET"], "/text", text, mode="async", response=ResponseSpec(media_type="text/plain", encode="text"))
         server.add_route(
-            ["GET"], "/made", made, mode="async",
+            ["GET"],
+            "/text",
+            text,
+            mode="async",
+            response=ResponseSpec(media_type="text/plain", encode="text"),
+        )
+        server.add_route(
+            ["GET"],
+            "/made",
+            made,
+            mode="async",
             response=ResponseSpec(202, "application/x", lambda v: b"<%d>" % v, {"x-a": "1"}),
         )
 
@@ -276,15 +305,23 @@ def test_exceptions(serve, caplog):
 
     def setup(server):
         for name, fn, mode in (
-            ("http", http, "async"), ("late", late, "async"), ("broken", broken, "async"),
-            ("inline", inline, "inline"), ("thread", inline, "thread"), ("unencodable", unencodable, "async"),
+            ("http", http, "async"),
+            ("late", late, "async"),
+            ("broken", broken, "async"),
+            ("inline", inline, "inline"),
+            ("thread", inline, "thread"),
+            ("unencodable", unencodable, "async"),
         ):
             server.add_route(["GET"], "/" + name, fn, mode=mode)
 
     server = serve(setup)
     with server.connect() as client:
         answer = client.request("GET", "/http")
-        assert (answer.status, answer.json(), answer.headers["x-tea"]) == (418, {"detail": {"why": ["tea"]}}, "green")
+        assert (answer.status, answer.json(), answer.headers["x-tea"]) == (
+            418,
+            {"detail": {"why": ["tea"]}},
+            "green",
+        )
         assert client.request("GET", "/late").json() == {"detail": "Not Found"}
         for name in ("broken", "inline", "thread", "unencodable"):
             answer = client.request("GET", "/" + name)
@@ -553,7 +590,12 @@ def test_httpx_as_a_real_client(serve):
         return {"body": body, "q": q}
 
     server = serve(
-        one("/x", handler, methods=["POST"], args=[("body_json", "body", None, True, None), ("query", "q", "str", True, None)])
+        one(
+            "/x",
+            handler,
+            methods=["POST"],
+            args=[("body_json", "body", None, True, None), ("query", "q", "str", True, None)],
+        )
     )
     with httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as client:
         for i in range(5):

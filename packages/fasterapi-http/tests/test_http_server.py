@@ -285,7 +285,9 @@ def test_port_in_use_is_a_clear_error(serve):
 
 
 def test_static_with_etag(serve):
-    server = serve(lambda s: s.add_static(["GET"], "/s", 200, "text/css", b"body{}", {"cache-control": "max-age=60"}))
+    server = serve(
+        lambda s: s.add_static(["GET"], "/s", 200, "text/css", b"body{}", {"cache-control": "max-age=60"})
+    )
     with server.connect() as client:
         answer = client.request("GET", "/s")
         assert (answer.body, answer.headers["content-type"]) == (b"body{}", "text/css; charset=utf-8")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.cookies
 from datetime import datetime, timezone
-from email.utils import format_datetime, formatdate
 from typing import Literal
 
 SameSite = Literal["lax", "strict", "none"]
@@ -23,7 +21,10 @@ def format_cookie(
     partitioned: bool = False,
 ) -> str:
     """The value of a Set-Cookie field. ``max_age`` and an int ``expires`` are seconds from now."""
-    cookie: http.cookies.SimpleCookie = http.cookies.SimpleCookie()
+    from email.utils import format_datetime, formatdate
+    from http.cookies import SimpleCookie
+
+    cookie: SimpleCookie = SimpleCookie()
     cookie[key] = value
     parts = [cookie.output(header="", attrs=[]).strip()]
     if domain is not None:
@@ -61,7 +62,14 @@ def format_deletion(
 ) -> str:
     """The Set-Cookie field that makes a client forget a cookie."""
     return format_cookie(
-        key, max_age=0, expires=0, path=path, domain=domain, secure=secure, httponly=httponly, samesite=samesite
+        key,
+        max_age=0,
+        expires=0,
+        path=path,
+        domain=domain,
+        secure=secure,
+        httponly=httponly,
+        samesite=samesite,
     )
 
 

@@ -8,7 +8,6 @@ HTTPException         an answer, raised: status_code, detail, headers
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 from fasterapi_core import FasterAPIError
@@ -30,6 +29,8 @@ class HTTPException(Exception):
         self, status_code: int, detail: Any = None, headers: Mapping[str, str] | None = None
     ) -> None:
         if detail is None:
+            from http import HTTPStatus
+
             detail = HTTPStatus(status_code).phrase
         super().__init__(status_code, detail)
         self.status_code = status_code

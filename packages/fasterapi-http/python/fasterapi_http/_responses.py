@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from email.utils import formatdate
-from hashlib import md5
-from mimetypes import guess_type
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -79,6 +76,10 @@ class FileResponse(StreamingResponse):
         stat_result: os.stat_result | None = None,
         content_disposition_type: str = "attachment",
     ) -> None:
+        from email.utils import formatdate
+        from hashlib import md5
+        from mimetypes import guess_type
+
         stat_result = stat_result or os.stat(path)
         if not os.path.isfile(path):
             raise RuntimeError(f"{os.fspath(path)!r} is not a regular file")
@@ -141,7 +142,9 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 async def send_as_asgi(self: Response, scope: Any, receive: Any, send: Send) -> None:
     """Lets a Response be returned where an ASGI application is expected."""
-    await send({"type": "http.response.start", "status": self.status_code or 200, "headers": self.raw_headers})
+    await send(
+        {"type": "http.response.start", "status": self.status_code or 200, "headers": self.raw_headers}
+    )
     content: Any = self.body_iterator
     if content is None:
         await send({"type": "http.response.body", "body": self.body})

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Literal
 
 from ._http import NativeServer, Request, Response
 from ._limits import Limits
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 Arg = tuple[str, str | None, str | Callable[..., Any] | None, bool, Any]
 """(source, name, convert, required, default): see ``Server.add_route``."""
@@ -40,19 +42,34 @@ class ResponseSpec:
 
 def make_executor() -> ThreadPoolExecutor:
     """The bounded pool that runs blocking endpoints."""
+    from concurrent.futures import ThreadPoolExecutor
+
     return ThreadPoolExecutor(_THREADS, thread_name_prefix="fasterapi-http")
 
 
 def report(request: Request | None, exception: BaseException) -> None:
     """Log an exception that no handler took."""
-    where = f"{request.method} {request.path!r}" if request is not None else "a streamed answer or background task"
+    where = (
+        f"{request.method} {request.path!r}"
+        if request is not None
+        else "a streamed answer or background task"
+    )
     _error_log.error("unhandled exception in %s", where, exc_info=exception)
 
 
-def _log_access(client: str, method: str, target: str, version: str, status: int, size: int, elapsed_ns: int) -> None:
+def _log_access(
+    client: str, method: str, target: str, version: str, status: int, size: int, elapsed_ns: int
+) -> None:
     # repr-like escaping: no control character of a request line reaches the log (they are refused anyway)
     _access_log.info(
-        '%s "%s %s HTTP/%s" %d %d %.3fms', client or "unix:", method, target, version, status, size, elapsed_ns / 1e6
+        '%s "%s %s HTTP/%s" %d %d %.3fms',
+        client or "unix:",
+        method,
+        target,
+        version,
+        status,
+        size,
+        elapsed_ns / 1e6,
     )
 
 
@@ -154,10 +171,8 @@ class Server(NativeServer):
         self, handler: Callable[[Request, BaseException], Response | Awaitable[Response]] | None
     ) -> None:
         """Ask ``handler(request, exception)`` for the answer to every exception, 404 and 405 included."""
-        is_async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-            getattr(handler, "__call__", None)
-        )
-        self._set_exception_handler(handler, is_async)
+        # an object with `async def __call__` answers with a coroutine, which is awaited as well
+        self._set_exception_handler(handler, iscoroutinefunction(handler))
 
     # ---- running
 
@@ -266,7 +281,7 @@ class Server(NativeServer):
         self._unix_paths.clear()
         try:
             await asyncio.wait_for(asyncio.shield(emptied), timeout)
-        except (asyncio.TimeoutError, TimeoutError):
+        except TimeoutError:
             self._abort()
             await emptied
         executor = self._take_executor()

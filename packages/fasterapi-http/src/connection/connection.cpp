@@ -101,9 +101,12 @@ void Connection::stash(const char* data, std::size_t size) {
 }
 
 void Connection::process_inbox() {
-  std::string_view rest = inbox_->rest();
-  inbox_->taken += process(rest.data(), rest.size());
-  if (inbox_ && inbox_->taken == inbox_->bytes.size()) inbox_.reset();
+  auto inbox = std::move(inbox_);  // ours while handlers run: a refusal drops what waits
+  std::string_view rest = inbox->rest();
+  std::size_t used = process(rest.data(), rest.size());
+  if (used == rest.size() || !stream_.open() || phase_ == Phase::linger || closing_) return;
+  inbox->taken += used;
+  inbox_ = std::move(inbox);
 }
 
 std::size_t Connection::process(const char* data, std::size_t size) {

@@ -173,6 +173,16 @@ TEST_F(ConnectionTest, malformed_is_answered_400_and_closed_after_the_earlier_an
   EXPECT_TRUE(closed);
 }
 
+TEST_F(ConnectionTest, malformed_behind_a_handler_that_suspends) {
+  start(), open();
+  send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" + kGet + "GET / HTTP/1.1\r\nBad Header: x\r\n\r\n" + kGet);
+  waiting[0]->respond(hello, "hello");
+  turn();
+  std::string answer = receive();
+  EXPECT_TRUE(answer.starts_with(kHello + kHello + "HTTP/1.1 400 Bad Request\r\n")) << answer;
+  EXPECT_TRUE(closed);
+}
+
 TEST_F(ConnectionTest, unknown_path_and_method) {
   start(), open();
   send("GET /nope HTTP/1.1\r\nHost: x\r\n\r\nDELETE /echo HTTP/1.1\r\nHost: x\r\n\r\n");
