@@ -319,7 +319,7 @@ def sources(name: str) -> list[Path]:
 def pip_build(name: str, verb: Sequence[str], progress: Progress) -> None:
     progress.states[name] = "..."
     settings = [] if name == "fasterapi" else ["-C", f"build-dir={BUILD / name}"]
-    pip = [PYTHON, "-m", "pip", *verb, "-v", "--no-build-isolation", "--no-deps"]
+    pip: list[str | Path] = [PYTHON, "-m", "pip", *verb, "-v", "--no-build-isolation", "--no-deps"]
     run_logged(name, [*pip, *settings, package(name)], progress)
 
 
@@ -358,7 +358,7 @@ def native_tests(sanitize: str = "") -> None:
     ensure_tools("build")
     folder = ROOT / "build" / ("native" + (f"-{sanitize.replace(',', '-')}" if sanitize else ""))
     with Progress("building the native tests") as progress:
-        configure = ["cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", "-DFASTERAPI_TESTS=ON"]
+        configure: list[str | Path] = ["cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", "-DFASTERAPI_TESTS=ON"]
         if sanitize:
             configure.append(f"-DFASTERAPI_SANITIZE={sanitize}")
         run_logged("configure", configure, progress)
@@ -484,7 +484,7 @@ def check_wheels() -> None:
             with Progress(f"empty environment: {name}"):
                 run_logged("venv", [sys.executable, "-m", "venv", folder], env=env)
                 run_logged("pip", [python, "-m", "pip", "install", "-q", *wanted], env=env)
-            smoke = [python, "-I", ROOT / "tests" / "smoke.py", name]
+            smoke: list[str | Path] = [python, "-I", ROOT / "tests" / "smoke.py", name]
             must(PYTHON, ROOT / "tests" / "pg_server.py", *smoke, cwd=Path(folder))
 
 

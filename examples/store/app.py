@@ -113,25 +113,26 @@ async def delete_product(product_id: int) -> None:
 
 @app.post("/orders", status_code=201)
 async def create_order(order: OrderIn) -> Order:
-    return await place_order(order.customer, order.lines)
-
-
-@app.tool
-async def place_order(customer: str, lines: list[Line]) -> Order:
-    """Order products for a customer: all lines or none."""
+    """All lines or none."""
     async with pg.tx() as tx:
         total = 0
-        for line in sorted(lines, key=lambda line: line.product_id):  # one order of locks: no deadlocks
+        for line in sorted(order.lines, key=lambda line: line.product_id):  # one order of locks: no deadlocks
             sql = "update product set stock = stock - $2 where id = $1 and stock >= $2 returning price_cents"
             price = await tx.fetchval(sql, line.product_id, line.quantity)
             if price is None:
                 raise HTTPException(409, f"product {line.product_id}: fewer than {line.quantity} in stock")
             total += price * line.quantity
         sql = "insert into customer_order (customer, total_cents) values ($1, $2) returning id"
-        order_id = await tx.fetchval(sql, customer, total)
+        order_id = await tx.fetchval(sql, order.customer, total)
         sql = "insert into order_line (order_id, product_id, quantity) values ($1, $2, $3)"
-        await tx.executemany(sql, [(order_id, line.product_id, line.quantity) for line in lines])
-    return Order(id=order_id, customer=customer, total_cents=total, lines=lines)
+        await tx.executemany(sql, [(order_id, line.product_id, line.quantity) for line in order.lines])
+    return Order(id=order_id, customer=order.customer, total_cents=total, lines=order.lines)
+
+
+@app.tool
+async def place_order(customer: str, lines: list[Line]) -> Order:
+    """Order products for a customer: all lines or none."""
+    return await create_order(OrderIn(customer=customer, lines=lines))
 
 
 @app.get("/orders/{order_id}")
