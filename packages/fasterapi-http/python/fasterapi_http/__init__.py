@@ -34,6 +34,7 @@ from ._responses import (  # noqa: E402
     drive_stream,
     send_as_asgi,
 )
+from ._run import run  # noqa: E402
 from ._server import ResponseSpec, Server, make_executor, report  # noqa: E402
 
 __version__ = _build.VERSION
@@ -76,6 +77,7 @@ __all__ = [
     "StreamingResponse",
     "SyncRequest",
     "URL",
+    "run",
     "serve_endpoint",
     "serve_endpoint_blocking",
 ]

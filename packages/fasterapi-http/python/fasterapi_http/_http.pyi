@@ -225,6 +225,16 @@ class NativeServer:
     @property
     def timeouts(self) -> int: ...
 
+def host_asgi(
+    server: NativeServer,
+    app: Callable[..., Awaitable[None]],
+    root_path: str = "",
+    scheme: str = "http",
+    state: dict[str, Any] | None = None,
+    proxy_headers: bool = False,
+    trusted: Sequence[str] = (),
+    report: Callable[[BaseException], None] | None = None,
+) -> None: ...
 def configure(**parts: Any) -> None: ...
 def limit_table() -> list[tuple[str, int, str, int, str]]: ...
 def simd_tier() -> str: ...
