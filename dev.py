@@ -403,7 +403,7 @@ def command_native(args: list[str]) -> None:
 def command_test(args: list[str]) -> None:
     build()
     ensure_tools("test")
-    failed = run(PYTHON, "-m", "pytest", *args) != 0
+    failed = run(PYTHON, "-m", "pytest", "-q", *args) != 0
     if not args:
         native_tests()
     if failed:

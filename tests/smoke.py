@@ -121,7 +121,9 @@ def check_server() -> None:
         client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
 
         def ask(method: str, path: str, body: str | None = None, **headers: str) -> tuple[int, str]:
-            client.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            client.request(
+                method, path, body, {name.replace("_", "-"): value for name, value in headers.items()}
+            )
             answer = client.getresponse()
             return answer.status, answer.read().decode()
 
