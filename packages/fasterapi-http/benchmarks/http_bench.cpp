@@ -1,18 +1,20 @@
 // How long does a request head take to parse (cold, and as the repetition of the last one), and a route to find?
-//   cmake -S . -B build/bench -G Ninja -DCMAKE_BUILD_TYPE=Release -DFASTERAPI_BENCH=ON && cmake --build build/bench --target http_bench
-//   taskset -c 0 build/bench/packages/fasterapi-http/http_bench --benchmark_repetitions=5
-// Anchors on the machine of the project's goals: picohttpparser 18.8 / 51 / 174 ns (49 / 169 / 648 bytes), llhttp 67 / 126 /
-// 363; matchit 17 / 37 ns (5 / 203 routes), httprouter 39 / 98. Compare ratios within one run, not across machines.
+//   cmake -S . -B build/bench -G Ninja -DCMAKE_BUILD_TYPE=Release -DFASTERAPI_BENCH=ON && cmake --build
+//   build/bench --target http_bench taskset -c 0 build/bench/packages/fasterapi-http/http_bench
+//   --benchmark_repetitions=5
+// Anchors on the machine of the project's goals: picohttpparser 18.8 / 51 / 174 ns (49 / 169 / 648 bytes), llhttp
+// 67 / 126 / 363; matchit 17 / 37 ns (5 / 203 routes), httprouter 39 / 98. Compare ratios within one run, not
+// across machines.
 #include <benchmark/benchmark.h>
 
 #include <random>
 #include <string>
 #include <vector>
 
-#include "github_routes.hpp"
-#include "parser/head.hpp"
 #include <fasterapi/http/chunked.hpp>
 #include <fasterapi/http/router.hpp>
+#include "github_routes.hpp"
+#include "parser/head.hpp"
 
 namespace fasterapi::http {
 namespace {
@@ -32,7 +34,8 @@ const std::string kRequests[] = {
     "sec-ch-ua-mobile: ?0\r\n"
     "sec-ch-ua-platform: \"Linux\"\r\n"
     "Upgrade-Insecure-Requests: 1\r\n"
-    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/128.0.0.0 Safari/537.36\r\n"
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/128.0.0.0 "
+    "Safari/537.36\r\n"
     "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n"
     "Sec-Fetch-Site: same-origin\r\n"
     "Accept-Encoding: gzip, deflate, br, zstd\r\n"
@@ -80,7 +83,8 @@ void memo(benchmark::State& state, int which, int lines) {
 }
 
 std::string filled(const std::string& pattern) {
-  static const char* const kValues[] = {"julienschmidt", "httprouter", "12345", "v1", "aa218f56b14c9653891f9e74264a383fa43fefbd", "bob"};
+  static const char* const kValues[] = {
+      "julienschmidt", "httprouter", "12345", "v1", "aa218f56b14c9653891f9e74264a383fa43fefbd", "bob"};
   std::string path;
   unsigned n = 0;
   for (std::size_t i = 0; i < pattern.size();) {
@@ -96,8 +100,11 @@ std::string filled(const std::string& pattern) {
 
 void route(benchmark::State& state, bool github, RouteOrder order) {
   std::vector<std::pair<std::string_view, std::string>> routes;
-  if (github) routes = bench::github_routes();
-  else for (auto p : {"/", "/health", "/users", "/users/{id}", "/users/{id}/posts/{post_id}"}) routes.emplace_back("GET", p);
+  if (github)
+    routes = bench::github_routes();
+  else
+    for (auto p : {"/", "/health", "/users", "/users/{id}", "/users/{id}/posts/{post_id}"})
+      routes.emplace_back("GET", p);
   RouteTable table(order);
   std::vector<std::pair<Method, std::string>> requests;
   std::vector<std::size_t> sizes;
@@ -142,13 +149,15 @@ int add_all() {
   for (const Tier* tier : all_tiers()) {
     if (!tier->supported()) continue;
     for (int which = 0; which < 3; ++which)
-      benchmark::RegisterBenchmark(("parse/" + std::string(tier->name) + "/" + std::to_string(kRequests[which].size())).c_str(), parse,
-                                   tier, which);
+      benchmark::RegisterBenchmark(
+          ("parse/" + std::string(tier->name) + "/" + std::to_string(kRequests[which].size())).c_str(), parse,
+          tier, which);
   }
   for (int which = 0; which < 3; ++which)
     for (int lines : {1, 64})
-      benchmark::RegisterBenchmark(("memo/" + std::to_string(kRequests[which].size()) + "/lines:" + std::to_string(lines)).c_str(), memo,
-                                   which, lines);
+      benchmark::RegisterBenchmark(
+          ("memo/" + std::to_string(kRequests[which].size()) + "/lines:" + std::to_string(lines)).c_str(), memo,
+          which, lines);
   benchmark::RegisterBenchmark("route/5", route, false, RouteOrder::registration);
   benchmark::RegisterBenchmark("route/203", route, true, RouteOrder::specificity);
   benchmark::RegisterBenchmark("chunked/1B", chunked, std::size_t{1});

@@ -1,5 +1,6 @@
-// Exchange: one request of an ASGI application, behind its `receive` and `send`. The semantics are uvicorn's: a client that has
-// left is told by `http.disconnect`, what is sent to it then is dropped, and the application is not cancelled.
+// Exchange: one request of an ASGI application, behind its `receive` and `send`. The semantics are uvicorn's: a
+// client that has left is told by `http.disconnect`, what is sent to it then is dropped, and the application is
+// not cancelled.
 #include <Python.h>
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
@@ -25,14 +26,13 @@ namespace {
 enum class Stage : std::uint8_t { start, body, complete };
 
 struct Exchange {
-  PyObject_HEAD
-  Transaction* tx;         // retained until the answer is complete or the client has left
+  PyObject_HEAD Transaction* tx;  // retained until the answer is complete or the client has left
   AsgiHandler* handler;
   PyObject* server;        // keeps handler and transaction
   PyObject* waiter;        // receive() that waits for the client to leave
   PyObject* drain_waiter;  // send() that waits for the client to read
   std::shared_ptr<const AsgiHead> head;
-  std::int64_t length;     // announced, -1 if not
+  std::int64_t length;  // announced, -1 if not
   std::uint64_t sent;
   Stage stage;
   bool close;
@@ -65,8 +65,10 @@ void detach(Exchange* self) noexcept {
   tx->release();
   if (self->waiter) {
     Ref message(disconnect_message());
-    if (message) resolve(self->waiter, message.get());
-    else PyErr_WriteUnraisable(nullptr);
+    if (message)
+      resolve(self->waiter, message.get());
+    else
+      PyErr_WriteUnraisable(nullptr);
   }
   resolve(self->drain_waiter, Py_None);
 }
@@ -259,8 +261,7 @@ PyObject* exchange_send(PyObject* object, PyObject* message) {
       if (!is(type, names.response_body)) return unexpected("http.response.body", type);
       if (!self->tx) return ready(Py_NewRef(Py_None));  // nobody is there to read it
       return send_body(self, message);
-    case Stage::complete:
-      break;
+    case Stage::complete: break;
   }
   PyErr_Format(PyExc_RuntimeError, "Unexpected ASGI message '%S' sent, after response already completed.", type);
   return nullptr;
@@ -337,13 +338,16 @@ void AsgiHandler::report(PyObject* exception) noexcept {
 
 void AsgiHandler::report(const char* text) noexcept {
   Ref exception(PyObject_CallFunction(PyExc_RuntimeError, "s", text));
-  if (exception) report(exception.get());
-  else PyErr_WriteUnraisable(nullptr);
+  if (exception)
+    report(exception.get());
+  else
+    PyErr_WriteUnraisable(nullptr);
 }
 
 void AsgiHandler::handle(Transaction& tx) noexcept {
   if (FASTERAPI_UNLIKELY(tx.head.upgrade) && equals_lower(tx.head.find("upgrade"), "websocket"))
-    return tx.respond(403, "text/plain; charset=utf-8", {}, "WebSocket is not supported by this version of fasterapi-http\n");
+    return tx.respond(403, "text/plain; charset=utf-8", {},
+                      "WebSocket is not supported by this version of fasterapi-http\n");
   Ref scope(scopes_.build(tx));
   Ref exchange(scope ? reinterpret_cast<PyObject*>(make_exchange(tx, *this)) : nullptr);
   Ref receive(exchange ? PyCFunction_New(&receive_method, exchange.get()) : nullptr);
@@ -356,7 +360,8 @@ void AsgiHandler::handle(Transaction& tx) noexcept {
   tx.on_disconnect(&client_left, exchange.get());
   PyObject* args[4] = {nullptr, scope.get(), receive.get(), send.get()};
   auto* arg = reinterpret_cast<Exchange*>(Py_NewRef(exchange.get()));  // application_done() takes it
-  Ref task(api->task_call(app_.get(), args + 1, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr, &application_done, arg));
+  Ref task(
+      api->task_call(app_.get(), args + 1, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr, &application_done, arg));
   if (FASTERAPI_UNLIKELY(!task)) {
     Ref raised(core::py::take_exception());
     if (raised) application_done(arg, nullptr, raised.get());
@@ -417,8 +422,7 @@ std::shared_ptr<const AsgiHead> AsgiHandler::head_of(int status, PyObject* heade
         case 17:
           if (equals_lower(name, "transfer-encoding")) continue;
           break;
-        default:
-          break;
+        default: break;
       }
       if (count == kMaxFieldsOut) {
         PyErr_SetString(PyExc_ValueError, "more than 256 headers");
@@ -447,8 +451,10 @@ std::shared_ptr<const AsgiHead> AsgiHandler::head_of(int status, PyObject* heade
       fields.push_back({views[i][0], views[i][1]});
     }
     head->head = owner.server.make_head(status, {}, fields);
-    if (heads_.size() < kHeads) heads_.push_back(head);
-    else heads_[next_head_++ % kHeads] = head;
+    if (heads_.size() < kHeads)
+      heads_.push_back(head);
+    else
+      heads_[next_head_++ % kHeads] = head;
     return head;
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
@@ -479,7 +485,8 @@ void bind_asgi(nb::module_& module) {
         if (!state.is_none()) options.state = Ref::borrow(state.ptr());
         options.proxy_headers = proxy_headers;
         options.trusted = std::move(trusted);
-        server.server.set_fallback(std::make_shared<AsgiHandler>(server, app.ptr(), std::move(options), report.ptr()));
+        server.server.set_fallback(
+            std::make_shared<AsgiHandler>(server, app.ptr(), std::move(options), report.ptr()));
       },
       nb::arg("server"), nb::arg("app"), nb::arg("root_path") = "", nb::arg("scheme") = "http",
       nb::arg("state").none() = nb::none(), nb::arg("proxy_headers") = false,

@@ -1,6 +1,7 @@
 #pragma once
 // ASGI 3 hosting: an application is the handler of what no route takes.
-//   Cost     per request one scope dict (copied from a template), two bound methods and one Exchange; header lists and
+//   Cost     per request one scope dict (copied from a template), two bound methods and one Exchange; header lists
+//   and
 //            addresses that repeat on a connection are shared tuples
 //   Threads  the reactor's thread; caches belong to their server
 #include <cstdint>
@@ -19,9 +20,9 @@ struct PyServer;
 
 /// Interned strings and constant messages of the protocol.
 struct AsgiNames {
-  PyObject *type, *http, *asgi, *http_version, *method, *scheme, *path, *raw_path, *query_string, *root_path, *headers,
-      *client, *server, *state, *extensions, *status, *body, *more_body, *trailers, *http_request, *http_disconnect,
-      *response_start, *response_body, *version_10, *version_11, *empty_bytes;
+  PyObject *type, *http, *asgi, *http_version, *method, *scheme, *path, *raw_path, *query_string, *root_path,
+      *headers, *client, *server, *state, *extensions, *status, *body, *more_body, *trailers, *http_request,
+      *http_disconnect, *response_start, *response_body, *version_10, *version_11, *empty_bytes;
   PyObject* methods[kMethodCount];
   bool init() noexcept;
 };
@@ -30,8 +31,8 @@ inline AsgiNames names;
 struct AsgiOptions {
   std::string root_path;
   std::string scheme = "http";
-  Ref state;                          // dict to copy into each scope, or empty
-  std::vector<std::string> trusted;   // peers whose X-Forwarded-* fields count; "*" is everybody
+  Ref state;                         // dict to copy into each scope, or empty
+  std::vector<std::string> trusted;  // peers whose X-Forwarded-* fields count; "*" is everybody
   bool proxy_headers = false;
 };
 
@@ -78,9 +79,10 @@ class AsgiHandler final : public RequestHandler {
   AsgiHandler(PyServer& owner, PyObject* app, AsgiOptions options, PyObject* report);
   void handle(Transaction& tx) noexcept override;
 
-  /// The head for (status, headers); `length` is the announced one or -1, `close` set by a Connection: close field.
-  /// Null with a Python exception set when something is not a valid header.
-  std::shared_ptr<const AsgiHead> head_of(int status, PyObject* headers, std::int64_t& length, bool& close) noexcept;
+  /// The head for (status, headers); `length` is the announced one or -1, `close` set by a Connection: close
+  /// field. Null with a Python exception set when something is not a valid header.
+  std::shared_ptr<const AsgiHead> head_of(int status, PyObject* headers, std::int64_t& length,
+                                          bool& close) noexcept;
   /// Logs what escaped from the application.
   void report(PyObject* exception) noexcept;
   void report(const char* text) noexcept;

@@ -1,5 +1,5 @@
-// The scope of a request, after the ASGI specification (version 3.0, HTTP 2.3) and uvicorn's reading of it: `path` is decoded,
-// `raw_path` and `query_string` are as sent, field names are in lower case.
+// The scope of a request, after the ASGI specification (version 3.0, HTTP 2.3) and uvicorn's reading of it: `path`
+// is decoded, `raw_path` and `query_string` are as sent, field names are in lower case.
 #include <Python.h>
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -19,16 +19,19 @@ namespace fasterapi::http::py {
 
 bool AsgiNames::init() noexcept {
   if (type) return true;
-  auto intern = [](PyObject*& slot, const char* text) { return (slot = PyUnicode_InternFromString(text)) != nullptr; };
+  auto intern = [](PyObject*& slot, const char* text) {
+    return (slot = PyUnicode_InternFromString(text)) != nullptr;
+  };
   bool good = intern(http, "http") && intern(asgi, "asgi") && intern(http_version, "http_version") &&
               intern(method, "method") && intern(scheme, "scheme") && intern(path, "path") &&
-              intern(raw_path, "raw_path") && intern(query_string, "query_string") && intern(root_path, "root_path") &&
-              intern(headers, "headers") && intern(client, "client") && intern(server, "server") &&
-              intern(state, "state") && intern(extensions, "extensions") && intern(status, "status") &&
-              intern(body, "body") && intern(more_body, "more_body") && intern(trailers, "trailers") &&
-              intern(http_request, "http.request") && intern(http_disconnect, "http.disconnect") &&
-              intern(response_start, "http.response.start") && intern(response_body, "http.response.body") &&
-              intern(version_10, "1.0") && intern(version_11, "1.1");
+              intern(raw_path, "raw_path") && intern(query_string, "query_string") &&
+              intern(root_path, "root_path") && intern(headers, "headers") && intern(client, "client") &&
+              intern(server, "server") && intern(state, "state") && intern(extensions, "extensions") &&
+              intern(status, "status") && intern(body, "body") && intern(more_body, "more_body") &&
+              intern(trailers, "trailers") && intern(http_request, "http.request") &&
+              intern(http_disconnect, "http.disconnect") && intern(response_start, "http.response.start") &&
+              intern(response_body, "http.response.body") && intern(version_10, "1.0") &&
+              intern(version_11, "1.1");
   for (unsigned i = 0; good && i < kMethodCount; ++i)
     good = intern(methods[i], std::string(method_name(static_cast<Method>(i))).c_str());
   good = good && (empty_bytes = PyBytes_FromStringAndSize("", 0)) != nullptr;
@@ -75,7 +78,8 @@ ScopeBuilder::ScopeBuilder(AsgiOptions options)
     : options_(std::move(options)), addresses_(kAddresses), fields_(kBlocks) {}
 
 bool ScopeBuilder::prepare() noexcept {
-  Ref root(PyUnicode_FromStringAndSize(options_.root_path.data(), static_cast<Py_ssize_t>(options_.root_path.size())));
+  Ref root(
+      PyUnicode_FromStringAndSize(options_.root_path.data(), static_cast<Py_ssize_t>(options_.root_path.size())));
   Ref scheme(PyUnicode_InternFromString(options_.scheme.c_str()));
   root_path_bytes_.reset(to_bytes(options_.root_path));
   Ref asgi(Py_BuildValue("{s:s,s:s}", "version", "3.0", "spec_version", "2.3"));
@@ -134,7 +138,8 @@ PyObject* ScopeBuilder::make_header_list(const RequestHead& head) noexcept {
       char* at = PyBytes_AS_STRING(name_bytes.get());
       for (std::size_t k = 0; k < name.size(); ++k)
         if (at[k] >= 'A' && at[k] <= 'Z') at[k] |= 0x20;
-      if (known_names_.size() < 64 && name.size() <= 64) known_names_.emplace_back(name, Ref::borrow(name_bytes.get()));
+      if (known_names_.size() < 64 && name.size() <= 64)
+        known_names_.emplace_back(name, Ref::borrow(name_bytes.get()));
     }
     Ref value(to_bytes(head.value(i)));
     PyObject* pair = value ? PyTuple_Pack(2, name_bytes.get(), value.get()) : nullptr;
@@ -211,12 +216,14 @@ PyObject* ScopeBuilder::build(Transaction& tx) noexcept {
   } else if (!set(names.method, latin1(head.method_text()))) {
     return nullptr;
   }
-  if (FASTERAPI_UNLIKELY(head.minor_version == 0) && PyDict_SetItem(dict, names.http_version, names.version_10) < 0)
+  if (FASTERAPI_UNLIKELY(head.minor_version == 0) &&
+      PyDict_SetItem(dict, names.http_version, names.version_10) < 0)
     return nullptr;
   PyObject* path = decoded_path_text(head.path());
   PyObject* raw_path = to_bytes(head.path());
   if (FASTERAPI_UNLIKELY(!options_.root_path.empty()) && path && raw_path) {
-    Ref root(PyUnicode_FromStringAndSize(options_.root_path.data(), static_cast<Py_ssize_t>(options_.root_path.size())));
+    Ref root(PyUnicode_FromStringAndSize(options_.root_path.data(),
+                                         static_cast<Py_ssize_t>(options_.root_path.size())));
     PyObject* joined = root ? PyUnicode_Concat(root.get(), path) : nullptr;
     Py_SETREF(path, joined);
     Ref tail(raw_path);

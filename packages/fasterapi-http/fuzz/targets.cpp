@@ -133,7 +133,8 @@ void fuzz_uri(const std::uint8_t* data, std::size_t size) {
   QueryReader reader(text);
   std::size_t bytes = 0;
   for (QueryPair pair; reader.next(pair);) {
-    require(pair.name.find('&') == pair.name.npos && pair.value.find('&') == pair.value.npos, "pieces hold no '&'");
+    require(pair.name.find('&') == pair.name.npos && pair.value.find('&') == pair.value.npos,
+            "pieces hold no '&'");
     require(pair.name.find('=') == pair.name.npos, "names hold no '='");
     bytes += pair.name.size() + pair.value.size();
   }
@@ -172,7 +173,8 @@ void fuzz_router(const std::uint8_t* data, std::size_t size) {
   if (!found) return;
   require(got.id == wanted.id && got.capture_count == wanted.capture_count, "the first that matches");
   for (unsigned i = 0; i < got.capture_count; ++i)
-    require(got.captures[i].view() == wanted.captures[i].view() && got.captures[i].encoded == wanted.captures[i].encoded,
+    require(got.captures[i].view() == wanted.captures[i].view() &&
+                got.captures[i].encoded == wanted.captures[i].encoded,
             "the same captures");
 }
 

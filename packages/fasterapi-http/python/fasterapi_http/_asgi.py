@@ -59,7 +59,7 @@ def is_asgi3(app: Callable[..., Any]) -> bool:
         return hasattr(app, "__await__")
     if inspect.iscoroutinefunction(app):
         return True
-    return inspect.iscoroutinefunction(getattr(app, "__call__", None))
+    return inspect.iscoroutinefunction(getattr(app, "__call__", None))  # noqa: B004
 
 
 def as_asgi3(app: Callable[..., Any], interface: Interface = "auto") -> ASGIApp:

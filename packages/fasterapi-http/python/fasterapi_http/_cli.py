@@ -7,7 +7,6 @@ import platform
 from typing import Any
 
 import click
-
 import fasterapi_http
 
 from ._run import run
@@ -25,11 +24,15 @@ def _print_version(context: click.Context, _parameter: click.Parameter, value: b
 @click.command(context_settings={"auto_envvar_prefix": "FASTERAPI_HTTP", "show_default": True})
 @click.argument("app")
 @click.option("--host", default="127.0.0.1", help="Bind socket to this host.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Bind socket to this port; 0 picks one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, help="Bind socket to this port; 0 picks one."
+)
 @click.option("--uds", default=None, help="Bind to a UNIX domain socket.")
 @click.option("--fd", type=int, default=None, help="Bind to socket from this file descriptor.")
 @click.option("--reload", is_flag=True, help="Start anew when a .py file changes.")
-@click.option("--reload-dir", "reload_dirs", multiple=True, help="Directory to watch; default: the current one.")
+@click.option(
+    "--reload-dir", "reload_dirs", multiple=True, help="Directory to watch; default: the current one."
+)
 @click.option("--reload-delay", type=float, default=0.25, help="Seconds between looks at the files.")
 @click.option(
     "--workers",
@@ -38,8 +41,12 @@ def _print_version(context: click.Context, _parameter: click.Parameter, value: b
     show_default="$WEB_CONCURRENCY or 1",
     help="Number of worker processes.",
 )
-@click.option("--lifespan", type=click.Choice(["auto", "on", "off"]), default="auto", help="Lifespan protocol.")
-@click.option("--interface", type=click.Choice(["auto", "asgi3", "asgi2"]), default="auto", help="Application form.")
+@click.option(
+    "--lifespan", type=click.Choice(["auto", "on", "off"]), default="auto", help="Lifespan protocol."
+)
+@click.option(
+    "--interface", type=click.Choice(["auto", "asgi3", "asgi2"]), default="auto", help="Application form."
+)
 @click.option(
     "--log-level",
     type=click.Choice(["critical", "error", "warning", "info", "debug"]),
@@ -47,7 +54,9 @@ def _print_version(context: click.Context, _parameter: click.Parameter, value: b
     help="Log level.",
 )
 @click.option("--access-log/--no-access-log", default=True, help="Log each request.")
-@click.option("--proxy-headers/--no-proxy-headers", default=True, help="Believe X-Forwarded-* of trusted peers.")
+@click.option(
+    "--proxy-headers/--no-proxy-headers", default=True, help="Believe X-Forwarded-* of trusted peers."
+)
 @click.option(
     "--forwarded-allow-ips",
     default=None,
@@ -58,13 +67,22 @@ def _print_version(context: click.Context, _parameter: click.Parameter, value: b
 @click.option("--date-header/--no-date-header", default=True, help="Send a Date field.")
 @click.option("--backlog", type=int, default=2048, help="Connections that may wait to be accepted.")
 @click.option("--limit-concurrency", type=int, default=None, help="Connections at most; more get 503.")
-@click.option("--limit-max-body", "max_body_size", type=int, default=10 * 1024 * 1024, help="Bytes of a request body.")
-@click.option("--timeout-keep-alive", type=float, default=30.0, help="Seconds that an idle connection stays open.")
 @click.option(
-    "--timeout-graceful-shutdown", type=float, default=30.0, help="Seconds that running requests get at the end."
+    "--limit-max-body", "max_body_size", type=int, default=10 * 1024 * 1024, help="Bytes of a request body."
+)
+@click.option(
+    "--timeout-keep-alive", type=float, default=30.0, help="Seconds that an idle connection stays open."
+)
+@click.option(
+    "--timeout-graceful-shutdown",
+    type=float,
+    default=30.0,
+    help="Seconds that running requests get at the end.",
 )
 @click.option("--app-dir", default="", help="Look for APP in this directory; default: the current one.")
-@click.option("--factory", is_flag=True, help="APP is a function without arguments that makes the application.")
+@click.option(
+    "--factory", is_flag=True, help="APP is a function without arguments that makes the application."
+)
 @click.option(
     "--version",
     is_flag=True,

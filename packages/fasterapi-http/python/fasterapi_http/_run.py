@@ -197,7 +197,7 @@ def configure_logging(level: str) -> None:
 def load(app: str | Callable[..., Any], options: Options) -> Callable[..., Any] | None:
     """The application itself; None after logging why it cannot be imported."""
     if not isinstance(app, str):
-        return app() if options.factory else app  # type: ignore[no-any-return]
+        return app() if options.factory else app
     try:
         return import_app(app, app_dir=options.app_dir, factory=options.factory)
     except AppImportError as error:

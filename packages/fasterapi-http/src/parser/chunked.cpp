@@ -17,16 +17,43 @@ int hex_value(unsigned char c) noexcept {
   return -1;
 }
 
-// RFC 9110 section 6.5.1: fields that frame the message, route it, authenticate it or say how to read it must not come
-// after it. A receiver that merged them would believe something that no check has seen.
+// RFC 9110 section 6.5.1: fields that frame the message, route it, authenticate it or say how to read it must not
+// come after it. A receiver that merged them would believe something that no check has seen.
 bool forbidden(std::string_view name) noexcept {
-  static constexpr std::string_view kNames[] = {
-      "age",           "authorization",   "cache-control",  "connection",     "content-encoding", "content-length",
-      "content-range", "content-type",    "cookie",         "date",           "expect",           "expires",
-      "forwarded",     "host",            "if-match",       "if-none-match",  "if-range",         "keep-alive",
-      "location",      "max-forwards",    "origin",         "pragma",         "proxy-authorization", "range",
-      "set-cookie",    "te",              "trailer",        "transfer-encoding", "upgrade",       "vary",
-      "via",           "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"};
+  static constexpr std::string_view kNames[] = {"age",
+                                                "authorization",
+                                                "cache-control",
+                                                "connection",
+                                                "content-encoding",
+                                                "content-length",
+                                                "content-range",
+                                                "content-type",
+                                                "cookie",
+                                                "date",
+                                                "expect",
+                                                "expires",
+                                                "forwarded",
+                                                "host",
+                                                "if-match",
+                                                "if-none-match",
+                                                "if-range",
+                                                "keep-alive",
+                                                "location",
+                                                "max-forwards",
+                                                "origin",
+                                                "pragma",
+                                                "proxy-authorization",
+                                                "range",
+                                                "set-cookie",
+                                                "te",
+                                                "trailer",
+                                                "transfer-encoding",
+                                                "upgrade",
+                                                "vary",
+                                                "via",
+                                                "x-forwarded-for",
+                                                "x-forwarded-host",
+                                                "x-forwarded-proto"};
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
@@ -50,12 +77,9 @@ ChunkedDecoder::Step ChunkedDecoder::next(const char* input, std::size_t size, c
         if (remaining_ == 0) state_ = State::data_cr;
         return {Step::Kind::data, i + n, {input + i, n}, nullptr};
       }
-      case State::done:
-        return {Step::Kind::done, i, {}, nullptr};
-      case State::failed:
-        return {Step::Kind::error, i, {}, error_};
-      default:
-        break;
+      case State::done: return {Step::Kind::done, i, {}, nullptr};
+      case State::failed: return {Step::Kind::error, i, {}, error_};
+      default: break;
     }
     const unsigned char c = static_cast<unsigned char>(input[i]);
     switch (state_) {
@@ -75,7 +99,8 @@ ChunkedDecoder::Step ChunkedDecoder::next(const char* input, std::size_t size, c
           state_ = State::extension;
           if (++extension_bytes_ > limits.max_chunk_extension_bytes) return fail(i, e::kChunkExtensionTooLarge);
         } else {
-          // Also a blank: RFC 9112 allows BWS before ';' only as a grammar of the past, and it has hidden bytes before.
+          // Also a blank: RFC 9112 allows BWS before ';' only as a grammar of the past, and it has hidden bytes
+          // before.
           return fail(i, e::kBadChunkSize);
         }
         break;
@@ -89,10 +114,14 @@ ChunkedDecoder::Step ChunkedDecoder::next(const char* input, std::size_t size, c
         }
         if ((c < 0x20 && c != '\t') || c == 0x7f) return fail(i, e::kBadChunkExtension);
         if (++extension_bytes_ > limits.max_chunk_extension_bytes) return fail(i, e::kChunkExtensionTooLarge);
-        if (state_ == State::quoted_pair) state_ = State::quoted;
-        else if (c == '"') state_ = state_ == State::quoted ? State::extension : State::quoted;
-        else if (c == '\\' && state_ == State::quoted) state_ = State::quoted_pair;
-        else if (c >= 0x80 && state_ == State::extension) return fail(i, e::kBadChunkExtension);
+        if (state_ == State::quoted_pair)
+          state_ = State::quoted;
+        else if (c == '"')
+          state_ = state_ == State::quoted ? State::extension : State::quoted;
+        else if (c == '\\' && state_ == State::quoted)
+          state_ = State::quoted_pair;
+        else if (c >= 0x80 && state_ == State::extension)
+          return fail(i, e::kBadChunkExtension);
         break;
       case State::size_lf:
         if (c != '\n') return fail(i, e::kBadChunkSize);
@@ -124,14 +153,17 @@ ChunkedDecoder::Step ChunkedDecoder::next(const char* input, std::size_t size, c
           state_ = State::trailer_value;
         } else {
           if (detail::kBytes.not_token[c]) return fail(i, e::kBadTrailer);
-          if (name_size_ < sizeof name_) name_[name_size_] = static_cast<char>(c - unsigned{'A'} < 26 ? c | 0x20 : c);
+          if (name_size_ < sizeof name_)
+            name_[name_size_] = static_cast<char>(c - unsigned{'A'} < 26 ? c | 0x20 : c);
           if (name_size_ <= sizeof name_) ++name_size_;
         }
         break;
       case State::trailer_value:
         if (++trailer_bytes_ > limits.max_trailer_bytes) return fail(i, e::kTrailerTooLarge);
-        if (c == '\r') state_ = State::trailer_lf;
-        else if (detail::kBytes.control[c]) return fail(i, e::kBadTrailer);
+        if (c == '\r')
+          state_ = State::trailer_lf;
+        else if (detail::kBytes.control[c])
+          return fail(i, e::kBadTrailer);
         break;
       case State::trailer_lf:
         if (c != '\n') return fail(i, e::kBadTrailer);
@@ -143,8 +175,7 @@ ChunkedDecoder::Step ChunkedDecoder::next(const char* input, std::size_t size, c
         break;
       case State::data:
       case State::done:
-      case State::failed:
-        break;
+      case State::failed: break;
     }
     ++i;
   }

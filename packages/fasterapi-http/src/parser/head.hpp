@@ -53,7 +53,7 @@ struct HeaderMemo::Entry {
   std::uint64_t hash;
   std::uint32_t line_size;  // with CRLF; 0 when it did not fit
   std::uint8_t minor_version;
-  RequestHead head;           // as parsed; of `fields` only field_count are kept, the block follows
+  RequestHead head;  // as parsed; of `fields` only field_count are kept, the block follows
   static constexpr std::uint32_t kLineRoom = 64, kMaxBlock = 4096;
   char line[kLineRoom + kReadPadding];
   char* block;  // block_size bytes and kReadPadding, in the same allocation

@@ -38,7 +38,8 @@ inline void classify(const char* p, std::uint64_t& not_token, std::uint64_t& con
 
 inline __m256i bad_in_target(__m256i v) {
   __m256i above = _mm256_cmpgt_epi8(v, _mm256_set1_epi8(0x20));  // signed: bytes from 0x80 are not above
-  return _mm256_or_si256(_mm256_cmpeq_epi8(above, _mm256_setzero_si256()), _mm256_or_si256(equal(v, 0x7f), equal(v, '#')));
+  return _mm256_or_si256(_mm256_cmpeq_epi8(above, _mm256_setzero_si256()),
+                         _mm256_or_si256(equal(v, 0x7f), equal(v, '#')));
 }
 inline void target_masks(const char* p, std::uint64_t& bad, std::uint64_t& question, std::uint64_t& percent) {
   __m256i a = load(p), b = load(p + 32);
@@ -59,7 +60,8 @@ inline bool same(const char* a, const char* b, unsigned size) {
   unsigned i = 0;
   for (; i + 32 <= size; i += 32) differ = _mm256_or_si256(differ, _mm256_xor_si256(load(a + i), load(b + i)));
   std::uint32_t rest = _bzhi_u32(~0u, size & 31);
-  std::uint32_t equal_bits = static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(load(a + i), load(b + i))));
+  std::uint32_t equal_bits =
+      static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(load(a + i), load(b + i))));
   return _mm256_testz_si256(differ, differ) && !(~equal_bits & rest);
 }
 

@@ -19,8 +19,9 @@ inline std::uint64_t outside(__m512i v, const std::uint8_t* table) {
 inline void classify(const char* p, std::uint64_t& not_token, std::uint64_t& control) {
   __m512i v = _mm512_loadu_si512(p);
   not_token = outside(v, detail::kBytes.not_token7.data());
-  control = (_mm512_cmplt_epu8_mask(v, _mm512_set1_epi8(0x20)) & ~_mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('\t'))) |
-            _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8(0x7f));
+  control =
+      (_mm512_cmplt_epu8_mask(v, _mm512_set1_epi8(0x20)) & ~_mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('\t'))) |
+      _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8(0x7f));
 }
 
 inline void target_masks(const char* p, std::uint64_t& bad, std::uint64_t& question, std::uint64_t& percent) {
@@ -55,7 +56,8 @@ FASTERAPI_TARGET_END
 namespace fasterapi::http {
 static bool supported() noexcept {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("bmi2");
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi") &&
+         __builtin_cpu_supports("bmi2");
 }
 extern const Tier kTierAvx512{"avx512", supported, avx512::parse_head};
 }  // namespace fasterapi::http

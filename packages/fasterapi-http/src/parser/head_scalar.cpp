@@ -8,7 +8,8 @@ namespace {
 
 inline std::uint64_t mask64(const char* p, const std::array<std::uint8_t, 256>& table) {
   std::uint64_t bits = 0;
-  for (unsigned i = 0; i < 64; ++i) bits |= static_cast<std::uint64_t>(table[static_cast<unsigned char>(p[i])]) << i;
+  for (unsigned i = 0; i < 64; ++i)
+    bits |= static_cast<std::uint64_t>(table[static_cast<unsigned char>(p[i])]) << i;
   return bits;
 }
 inline std::uint64_t mask64(const char* p, char c) {

@@ -21,7 +21,8 @@ template <class F>
 inline std::uint64_t mask64(const char* p, F f) {
   std::uint64_t bits = 0;
   for (unsigned i = 0; i < 4; ++i)
-    bits |= static_cast<std::uint64_t>(static_cast<std::uint32_t>(_mm_movemask_epi8(f(load(p + 16 * i))))) << (16 * i);
+    bits |= static_cast<std::uint64_t>(static_cast<std::uint32_t>(_mm_movemask_epi8(f(load(p + 16 * i)))))
+            << (16 * i);
   return bits;
 }
 
@@ -39,7 +40,8 @@ inline void classify(const char* p, std::uint64_t& not_token, std::uint64_t& con
 }
 
 inline void target_masks(const char* p, std::uint64_t& bad, std::uint64_t& question, std::uint64_t& percent) {
-  bad = mask64(p, [](__m128i v) { return either(either(within(v, 0, 0x20), within(v, 0x7f, 0xff)), equal(v, '#')); });
+  bad = mask64(p,
+               [](__m128i v) { return either(either(within(v, 0, 0x20), within(v, 0x7f, 0xff)), equal(v, '#')); });
   question = mask64(p, [](__m128i v) { return equal(v, '?'); });
   percent = mask64(p, [](__m128i v) { return equal(v, '%'); });
 }

@@ -1,4 +1,5 @@
-// Entry points of the request-head parser: choice of the tier, the memo, and what is too cold to be compiled per tier.
+// Entry points of the request-head parser: choice of the tier, the memo, and what is too cold to be compiled per
+// tier.
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -16,8 +17,8 @@ static_assert(sizeof(FieldSlot) == 8 && kMaxFields % 4 == 0);
 
 namespace {
 
-constexpr std::string_view kMethodNames[kMethodCount] = {"",      "GET",     "HEAD",  "POST", "PUT", "DELETE",
-                                                         "PATCH", "OPTIONS", "TRACE", "QUERY"};
+constexpr std::string_view kMethodNames[kMethodCount] = {"",       "GET",   "HEAD",    "POST",  "PUT",
+                                                         "DELETE", "PATCH", "OPTIONS", "TRACE", "QUERY"};
 
 const Tier* const kTiers[] = {
 #if FASTERAPI_X86_64
@@ -97,8 +98,8 @@ const Tier& best_tier() noexcept {
 }
 
 // Resolved while the library is loaded; functions that run even earlier get the scalar twin.
-static ParseResult (*parse_best)(const char*, std::size_t, const Limits&, RequestHead&, MemoEntry*, bool&) noexcept =
-    choose().parse;
+static ParseResult (*parse_best)(const char*, std::size_t, const Limits&, RequestHead&, MemoEntry*,
+                                 bool&) noexcept = choose().parse;
 
 std::string_view simd_tier() noexcept { return best_tier().name; }
 
@@ -193,7 +194,8 @@ ParseResult parse_request(const char* data, std::size_t size, const Limits& limi
   return HeadAccess::with_memo(data, size, limits, out, memo);
 }
 
-// A client that never repeats its header block (a trace id in every request) pays for storing it 4 times, then once in 64.
+// A client that never repeats its header block (a trace id in every request) pays for storing it 4 times, then
+// once in 64.
 ParseResult HeadAccess::with_memo(const char* data, std::size_t size, const Limits& limits, RequestHead& out,
                                   HeaderMemo& memo) noexcept {
   bool hit = false;

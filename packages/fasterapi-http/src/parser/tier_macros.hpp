@@ -1,6 +1,6 @@
 #pragma once
-// FASTERAPI_TARGET_BEGIN("avx2,bmi") ... FASTERAPI_TARGET_END: code in between is compiled for these instructions although the
-// file is not. Include every header first: nothing of a library may be defined inside.
+// FASTERAPI_TARGET_BEGIN("avx2,bmi") ... FASTERAPI_TARGET_END: code in between is compiled for these instructions
+// although the file is not. Include every header first: nothing of a library may be defined inside.
 #define FASTERAPI_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
 #define FASTERAPI_TARGET_BEGIN(features) \

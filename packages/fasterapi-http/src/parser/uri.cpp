@@ -66,7 +66,9 @@ bool QueryReader::next(QueryPair& pair) noexcept {
     if (stop == begin) continue;
     const char* name_end = equal ? equal : stop;
     const char* value = equal ? equal + 1 : stop;
-    pair = {{begin, static_cast<std::size_t>(name_end - begin)}, {value, static_cast<std::size_t>(stop - value)}, encoded};
+    pair = {{begin, static_cast<std::size_t>(name_end - begin)},
+            {value, static_cast<std::size_t>(stop - value)},
+            encoded};
     return true;
   }
   return false;

@@ -81,8 +81,8 @@ namespace fasterapi::http::router {
 static bool always() noexcept { return true; }
 #if FASTERAPI_X86_64
 static bool has_avx512() noexcept {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("bmi2");
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("bmi2");
 }
 static bool has_avx2() noexcept { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"); }
 static const MatchTier kAvx512{"avx512", has_avx512, avx512::cut, avx512::match, avx512::find};

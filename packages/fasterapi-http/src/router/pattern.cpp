@@ -23,20 +23,16 @@ std::size_t uuid_prefix(std::string_view text) noexcept {
 
 bool converter_accepts(Converter converter, std::string_view text) noexcept {
   switch (converter) {
-    case Converter::path:
-      return true;
-    case Converter::str:
-      return !text.empty();
-    case Converter::integer:
-      return !text.empty() && std::all_of(text.begin(), text.end(), digit);
+    case Converter::path: return true;
+    case Converter::str: return !text.empty();
+    case Converter::integer: return !text.empty() && std::all_of(text.begin(), text.end(), digit);
     case Converter::real: {
       std::size_t dot = text.find('.');
       if (dot == std::string_view::npos) return converter_accepts(Converter::integer, text);
       return converter_accepts(Converter::integer, text.substr(0, dot)) &&
              converter_accepts(Converter::integer, text.substr(dot + 1));
     }
-    case Converter::uuid:
-      return !text.empty() && uuid_prefix(text) == text.size();
+    case Converter::uuid: return !text.empty() && uuid_prefix(text) == text.size();
   }
   return false;
 }
@@ -67,7 +63,9 @@ bool converter_from(std::string_view name, Converter& out) noexcept {
 std::string parse_pattern(std::string_view source, Pattern& out) {
   out = Pattern();
   out.source = source;
-  auto error = [&](const std::string& what) { return std::string("route '").append(source).append("': ").append(what); };
+  auto error = [&](const std::string& what) {
+    return std::string("route '").append(source).append("': ").append(what);
+  };
   if (source.empty() || source[0] != '/') return error("a path starts with '/'");
   if (source.find(kEncodedSlash) != source.npos) return error("a path holds a control character");
   std::size_t at = 1;
@@ -124,8 +122,10 @@ std::string parse_pattern(std::string_view source, Pattern& out) {
   // Neighbouring literals become one.
   std::vector<Piece> joined;
   for (Piece& piece : out.tail) {
-    if (!piece.is_param && !joined.empty() && !joined.back().is_param) joined.back().text += piece.text;
-    else joined.push_back(std::move(piece));
+    if (!piece.is_param && !joined.empty() && !joined.back().is_param)
+      joined.back().text += piece.text;
+    else
+      joined.push_back(std::move(piece));
   }
   out.tail = std::move(joined);
   if (out.segments.size() > kMaxSegments) return error("more than 24 segments");
@@ -154,8 +154,7 @@ struct Ends {
 };
 Ends ends_of(Converter converter, std::string_view text, std::size_t at, std::size_t run_end) noexcept {
   switch (converter) {
-    case Converter::path:
-      return {at, text.size()};
+    case Converter::path: return {at, text.size()};
     case Converter::uuid:
       if (std::size_t n = uuid_prefix(text.substr(at))) return {at + n, at + n};
       return {};
@@ -168,8 +167,7 @@ Ends ends_of(Converter converter, std::string_view text, std::size_t at, std::si
         while (d2 < text.size() && digit(text[d2]) && d2 - d <= kMaxRealDigits) ++d2;
       return {at + 1, d, d + 2, d2};
     }
-    default:
-      return {at + 1, run_end};
+    default: return {at + 1, run_end};
   }
 }
 bool in_run(Converter converter, char c) noexcept { return converter == Converter::integer ? digit(c) : c != '/'; }
@@ -186,7 +184,8 @@ bool match_pieces(const std::vector<Piece>& pieces, std::string_view text, Span*
     std::size_t from = 0, to = size;
     const Piece* param = nullptr;
     for (const Piece& piece : pieces) {
-      if (piece.is_param) param = &piece;
+      if (piece.is_param)
+        param = &piece;
       else if (!param) {
         if (text.substr(0, piece.text.size()) != piece.text) return false;
         from = piece.text.size();
@@ -201,7 +200,8 @@ bool match_pieces(const std::vector<Piece>& pieces, std::string_view text, Span*
     spans[0] = {static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(to - from)};
     return true;
   }
-  // Backwards: from which positions can pieces i, i+1, ... match? Then forwards, each parameter as long as it may be.
+  // Backwards: from which positions can pieces i, i+1, ... match? Then forwards, each parameter as long as it may
+  // be.
   static thread_local Positions good[kMaxPieces + 1];
   const std::size_t count = pieces.size();
   good[count].clear(size);

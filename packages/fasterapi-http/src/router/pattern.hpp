@@ -1,6 +1,6 @@
 #pragma once
-// A route pattern taken apart, and the matcher for what the bit sets cannot decide: segments that mix text and parameters, and
-// path parameters. O(text x pieces), no allocation, no exponential cases.
+// A route pattern taken apart, and the matcher for what the bit sets cannot decide: segments that mix text and
+// parameters, and path parameters. O(text x pieces), no allocation, no exponential cases.
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -27,15 +27,15 @@ struct Piece {
 struct Segment {
   enum class Kind : std::uint8_t { text, mixed, param };
   Kind kind = Kind::text;
-  std::string text;             // Kind::text
+  std::string text;                      // Kind::text
   Converter converter = Converter::str;  // Kind::param
-  std::vector<Piece> pieces;    // Kind::mixed
+  std::vector<Piece> pieces;             // Kind::mixed
 };
 
 struct Pattern {
   std::string source;
   std::vector<Segment> segments;  // without '/'; those before the first path parameter
-  std::vector<Piece> tail;        // from the segment of the first path parameter to the end; empty when there is none
+  std::vector<Piece> tail;  // from the segment of the first path parameter to the end; empty when there is none
   std::vector<RouteParam> params;
   bool has_tail() const noexcept { return !tail.empty(); }
 };

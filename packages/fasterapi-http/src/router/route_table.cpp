@@ -52,8 +52,7 @@ namespace {
 /// How specific a segment is; smaller is preferred.
 int rank(Segment const& segment) noexcept {
   switch (segment.kind) {
-    case Segment::Kind::text:
-      return 0;
+    case Segment::Kind::text: return 0;
     case Segment::Kind::mixed: {
       int letters = 0;
       for (const Piece& piece : segment.pieces) letters += static_cast<int>(piece.text.size());
@@ -61,14 +60,10 @@ int rank(Segment const& segment) noexcept {
     }
     default:
       switch (segment.converter) {
-        case Converter::integer:
-          return 2000;
-        case Converter::uuid:
-          return 2001;
-        case Converter::real:
-          return 2002;
-        default:
-          return 3000;
+        case Converter::integer: return 2000;
+        case Converter::uuid: return 2001;
+        case Converter::real: return 2002;
+        default: return 3000;
       }
   }
 }
@@ -86,14 +81,19 @@ int rank_at(const Pattern& pattern, std::size_t i) noexcept {
 std::string shape(const Pattern& pattern) {
   std::string key;
   auto add = [&](const Piece& piece) {
-    if (piece.is_param) key += std::string("\x02") + static_cast<char>('0' + static_cast<int>(piece.converter));
-    else key += piece.text;
+    if (piece.is_param)
+      key += std::string("\x02") + static_cast<char>('0' + static_cast<int>(piece.converter));
+    else
+      key += piece.text;
   };
   for (const Segment& segment : pattern.segments) {
     key += '/';
-    if (segment.kind == Segment::Kind::param) add({{}, true, segment.converter});
-    else if (segment.kind == Segment::Kind::text) key += segment.text;
-    else for (const Piece& piece : segment.pieces) add(piece);
+    if (segment.kind == Segment::Kind::param)
+      add({{}, true, segment.converter});
+    else if (segment.kind == Segment::Kind::text)
+      key += segment.text;
+    else
+      for (const Piece& piece : segment.pieces) add(piece);
   }
   if (pattern.has_tail()) key += '/';
   for (const Piece& piece : pattern.tail) add(piece);
@@ -142,8 +142,10 @@ std::string RouteTable::method_names(MethodSet set) const {
     if (!(set >> i & 1)) continue;
     if (i >= kMethodCount && i - kMethodCount >= impl_->custom.size()) break;
     if (!out.empty()) out += ", ";
-    if (i < kMethodCount) out += method_name(static_cast<Method>(i));
-    else out += impl_->custom[i - kMethodCount];
+    if (i < kMethodCount)
+      out += method_name(static_cast<Method>(i));
+    else
+      out += impl_->custom[i - kMethodCount];
   }
   return out;
 }
@@ -169,8 +171,8 @@ RouteError RouteTable::freeze() {
       for (; from != to; ++from) {
         const auto& other = impl_->routes[from->second];
         if (other.methods & route.methods)
-          return {"routes '" + other.pattern.source + "' and '" + route.pattern.source + "' take the same paths for " +
-                      method_names(other.methods & route.methods),
+          return {"routes '" + other.pattern.source + "' and '" + route.pattern.source +
+                      "' take the same paths for " + method_names(other.methods & route.methods),
                   i, from->second, true};
       }
       seen.emplace(std::move(key), i);
@@ -186,7 +188,9 @@ std::size_t RouteTable::size() const noexcept { return impl_->routes.size(); }
 std::span<const RouteParam> RouteTable::params(std::uint32_t route) const noexcept {
   return impl_->routes[route].pattern.params;
 }
-std::string_view RouteTable::pattern(std::uint32_t route) const noexcept { return impl_->routes[route].pattern.source; }
+std::string_view RouteTable::pattern(std::uint32_t route) const noexcept {
+  return impl_->routes[route].pattern.source;
+}
 MethodSet RouteTable::methods(std::uint32_t route) const noexcept { return impl_->routes[route].methods; }
 
 bool RouteTable::Impl::prefers(std::uint32_t a, std::uint32_t b) const noexcept {
@@ -218,7 +222,8 @@ void RouteTable::Impl::build() {
       record.complex |= segment.kind == Segment::Kind::mixed;
       if (segment.kind == Segment::Kind::param)
         record.captures[capture++] = {static_cast<std::uint8_t>(s), segment.converter};
-      if (segment.kind == Segment::Kind::text && segment.text.size() > 16 && texts.find(segment.text) == texts.npos)
+      if (segment.kind == Segment::Kind::text && segment.text.size() > 16 &&
+          texts.find(segment.text) == texts.npos)
         texts += segment.text;
     }
     table.used |= route.methods;
@@ -294,7 +299,8 @@ void RouteTable::Impl::build_group(unsigned method, unsigned count, const std::v
       auto* bits = reinterpret_cast<std::uint64_t*>(slot + 1);
       std::copy(set.begin(), set.end(), bits);
       if (width > 1)
-        bits[width] = static_cast<std::uint64_t>(std::find_if(set.begin(), set.end(), [](auto w) { return w; }) - set.begin());
+        bits[width] = static_cast<std::uint64_t>(std::find_if(set.begin(), set.end(), [](auto w) { return w; }) -
+                                                 set.begin());
     }
     std::uint32_t low = 0;
     while (low < width && !(sets[low] | sets[width + low])) ++low;
@@ -312,20 +318,22 @@ namespace {
 std::uint32_t raw_offset(std::string_view raw, std::uint32_t decoded) noexcept {
   std::size_t at = 0;
   auto hex = [](char c) { return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'f'); };
-  while (decoded-- && at < raw.size()) at += raw[at] == '%' && at + 2 < raw.size() && hex(raw[at + 1]) && hex(raw[at + 2]) ? 3 : 1;
+  while (decoded-- && at < raw.size())
+    at += raw[at] == '%' && at + 2 < raw.size() && hex(raw[at + 1]) && hex(raw[at + 2]) ? 3 : 1;
   return static_cast<std::uint32_t>(at);
 }
 
 }  // namespace
 
-bool router::check_record(const Record& record, const char* path, const Cut& cut, const char* raw, const Cut& raw_cut,
-                          Match& out) noexcept {
+bool router::check_record(const Record& record, const char* path, const Cut& cut, const char* raw,
+                          const Cut& raw_cut, Match& out) noexcept {
   const Pattern& pattern = *record.pattern;
   const bool encoded = &cut != &raw_cut;
   unsigned capture = 0;
   auto add = [&](std::uint32_t segment, std::uint32_t at, std::uint32_t size, bool to_end, Converter converter) {
     std::uint32_t end_segment = to_end ? raw_cut.count : segment + 1;
-    std::string_view whole(raw + raw_cut.starts[segment], raw_cut.starts[end_segment] - 1 - raw_cut.starts[segment]);
+    std::string_view whole(raw + raw_cut.starts[segment],
+                           raw_cut.starts[end_segment] - 1 - raw_cut.starts[segment]);
     if (encoded) {
       std::uint32_t from = raw_offset(whole, at);
       size = raw_offset(whole, at + size) - from;
@@ -358,7 +366,8 @@ bool router::check_record(const Record& record, const char* path, const Cut& cut
     if (!converter_accepts(segment.converter, {path + cut.starts[s], size})) return false;
     add(s, 0, size, false, segment.converter);
   }
-  if (pattern.has_tail() && !pieces(pattern.tail, static_cast<std::uint32_t>(pattern.segments.size()), true)) return false;
+  if (pattern.has_tail() && !pieces(pattern.tail, static_cast<std::uint32_t>(pattern.segments.size()), true))
+    return false;
   out.kind = Match::Kind::found;
   out.route = record.route;
   out.id = record.id;

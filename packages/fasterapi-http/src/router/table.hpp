@@ -1,7 +1,8 @@
 #pragma once
-// The frozen form of a RouteTable. Routes of one method and one number of segments form a group; route k of a group is bit k, in
-// order of preference. For each segment position a hash table maps the segment's text to the set of routes that have this text
-// there; a second set holds those that take anything there. The AND over all positions leaves the candidates.
+// The frozen form of a RouteTable. Routes of one method and one number of segments form a group; route k of a
+// group is bit k, in order of preference. For each segment position a hash table maps the segment's text to the
+// set of routes that have this text there; a second set holds those that take anything there. The AND over all
+// positions leaves the candidates.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -15,14 +16,17 @@ namespace fasterapi::http::router {
 inline constexpr unsigned kMethods = 32;
 inline constexpr std::uint32_t kEmptySlot = ~0u;
 
-/// One text at one position; `words` set words follow, then (words > 1) the index of the first word that is not zero.
+/// One text at one position; `words` set words follow, then (words > 1) the index of the first word that is not
+/// zero.
 struct Slot {
   std::uint64_t first, last;  // first and last 8 bytes of the text, zero filled; last is 0 up to 8 bytes
   std::uint32_t size;         // kEmptySlot: free
   std::uint32_t text_at;      // in Frozen::texts, for texts over 16 bytes
   const std::uint64_t* bits() const noexcept { return reinterpret_cast<const std::uint64_t*>(this + 1); }
 };
-inline std::size_t slot_stride(unsigned words) noexcept { return sizeof(Slot) + 8 * (words > 1 ? words + 1 : words); }
+inline std::size_t slot_stride(unsigned words) noexcept {
+  return sizeof(Slot) + 8 * (words > 1 ? words + 1 : words);
+}
 
 struct Position {
   const char* slots;
@@ -51,7 +55,8 @@ struct Group {
 };
 
 struct Frozen {
-  const Group* groups[kMethods][kMaxSegments + 2] = {};  // by method and segments; the last: more segments than kMaxSegments
+  const Group* groups[kMethods][kMaxSegments + 2] =
+      {};  // by method and segments; the last: more segments than kMaxSegments
   const char* texts = nullptr;
   MethodSet used = 0;
   bool head_falls_to_get = false;
@@ -69,8 +74,8 @@ inline std::uint32_t slot_hash(std::uint64_t first, std::uint64_t last, std::uin
   return static_cast<std::uint32_t>(h >> 40);
 }
 
-/// Candidate that needs checking: fills `out` and answers true when the path satisfies it. `raw` is the path as received,
-/// `path` what is matched (the same, or decoded segment by segment), each with its cut.
+/// Candidate that needs checking: fills `out` and answers true when the path satisfies it. `raw` is the path as
+/// received, `path` what is matched (the same, or decoded segment by segment), each with its cut.
 bool check_record(const Record& record, const char* path, const Cut& cut, const char* raw, const Cut& raw_cut,
                   Match& out) noexcept;
 

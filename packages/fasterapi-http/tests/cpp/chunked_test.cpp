@@ -17,7 +17,8 @@ struct Outcome {
 };
 
 std::ostream& operator<<(std::ostream& out, const Outcome& o) {
-  return out << "done " << o.done << " consumed " << o.consumed << " code " << o.code << " body " << o.body.substr(0, 80);
+  return out << "done " << o.done << " consumed " << o.consumed << " code " << o.code << " body "
+             << o.body.substr(0, 80);
 }
 
 /// Feeds the pieces one after the other; `consumed` counts over all of them.
@@ -75,9 +76,11 @@ const std::vector<Case>& cases() {
       {"extension_quoted", "5;a=\"x;\\\"\"\r\nhello\r\n0\r\n\r\n", "hello", "", "9112 7.1.1"},
       {"extension_newline", "5;a\nhello\r\n0\r\n\r\n", "", "http.bad_chunk_extension", "aiohttp CVE-2024-52304"},
       {"extension_bare_cr", "5;a\rb\r\nhello\r\n0\r\n\r\n", "", "http.bad_chunk_size", "9112 7.1.1"},
-      {"extension_cr_in_quotes", "5;a=\"\r\n\"\r\nhello\r\n0\r\n\r\n", "", "http.bad_chunk_extension", "9112 7.1.1"},
+      {"extension_cr_in_quotes", "5;a=\"\r\n\"\r\nhello\r\n0\r\n\r\n", "", "http.bad_chunk_extension",
+       "9112 7.1.1"},
       {"extension_nul", "5;a\0\r\nhello\r\n0\r\n\r\n"s, "", "http.bad_chunk_extension", "9112 7.1.1"},
-      {"extension_too_long", "5;" + std::string(2000, 'x') + "\r\nhello\r\n", "", "http.chunk_extension_too_large", "limits"},
+      {"extension_too_long", "5;" + std::string(2000, 'x') + "\r\nhello\r\n", "", "http.chunk_extension_too_large",
+       "limits"},
       {"size_empty", "\r\nhello\r\n0\r\n\r\n", "", "http.bad_chunk_size", "9112 7.1"},
       {"size_prefix", "0x5\r\nhello\r\n0\r\n\r\n", "", "http.bad_chunk_size", "9112 7.1"},
       {"size_plus", "+5\r\nhello\r\n0\r\n\r\n", "", "http.bad_chunk_size", "9112 7.1"},
@@ -108,7 +111,8 @@ const std::vector<Case>& cases() {
       {"trailer_coding", "0\r\nTRANSFER-ENCODING: chunked\r\n\r\n", "", "http.forbidden_trailer", "9110 6.5.1"},
       {"trailer_host", "0\r\nhost: b\r\n\r\n", "", "http.forbidden_trailer", "9110 6.5.1"},
       {"trailer_auth", "0\r\nAuthorization: x\r\n\r\n", "", "http.forbidden_trailer", "9110 6.5.1"},
-      {"trailer_too_large", "0\r\nX: " + std::string(9000, 'a') + "\r\n\r\n", "", "http.trailer_too_large", "limits"},
+      {"trailer_too_large", "0\r\nX: " + std::string(9000, 'a') + "\r\n\r\n", "", "http.trailer_too_large",
+       "limits"},
       {"final_crlf_wrong", "0\r\n\rX", "", "http.bad_trailer", "9112 7.1"},
       {"incomplete_size", "5", "", "...", ""},
       {"incomplete_data", "5\r\nhel", "hel", "...", ""},
@@ -142,9 +146,7 @@ TEST(Chunked, EverySplitGivesTheSameEvents) {
   }
 }
 
-TEST(Chunked, NothingOfTheNextRequestIsConsumed) {
-  EXPECT_EQ(feed({"0\r\n\r\nGET / HTTP/1.1\r\n"}).consumed, 5u);
-}
+TEST(Chunked, NothingOfTheNextRequestIsConsumed) { EXPECT_EQ(feed({"0\r\n\r\nGET / HTTP/1.1\r\n"}).consumed, 5u); }
 
 TEST(Chunked, LimitsChunkExtensionCountsOverAllChunks) {
   std::string body;

@@ -29,7 +29,8 @@ void replay(const char* name, Target target) {
     for (std::size_t n = 0; n < bytes.size(); ++n) run(bytes.substr(0, n));
     for (int i = 0; i < 300; ++i) {
       std::string changed = bytes;
-      for (unsigned k = 1 + random() % 4; k && !changed.empty(); --k) changed[random() % changed.size()] = static_cast<char>(random());
+      for (unsigned k = 1 + random() % 4; k && !changed.empty(); --k)
+        changed[random() % changed.size()] = static_cast<char>(random());
       run(changed);
     }
   }

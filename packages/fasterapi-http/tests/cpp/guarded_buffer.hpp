@@ -25,7 +25,8 @@ class GuardedBuffer {
   GuardedBuffer(const GuardedBuffer&) = delete;
   GuardedBuffer& operator=(const GuardedBuffer&) = delete;
 
-  /// Copies `bytes` so that they end at the edge, `shift` bytes earlier for other alignments. The padding is garbage.
+  /// Copies `bytes` so that they end at the edge, `shift` bytes earlier for other alignments. The padding is
+  /// garbage.
   const char* put(std::string_view bytes, std::size_t shift = 0) {
     char* at = map_ + size_ - kReadPadding - bytes.size() - shift;
     std::memcpy(at, bytes.data(), bytes.size());

@@ -1,4 +1,5 @@
-// Request heads against RFC 9110 and RFC 9112: tables of cases, an independent slow model, every tier, every split.
+// Request heads against RFC 9110 and RFC 9112: tables of cases, an independent slow model, every tier, every
+// split.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -35,7 +36,9 @@ Verdict verdict_of(const ParseResult& result, const RequestHead& head) {
     v.code = result.error->code;
   }
   if (!result.complete()) return v;
-  auto line = [&](std::string_view name, auto value) { v.dump += std::string(name) + "=" + std::string(value) + "\n"; };
+  auto line = [&](std::string_view name, auto value) {
+    v.dump += std::string(name) + "=" + std::string(value) + "\n";
+  };
   line("method", head.method_text());
   line("id", method_name(head.method));
   line("target", head.target());
@@ -45,9 +48,9 @@ Verdict verdict_of(const ParseResult& result, const RequestHead& head) {
   line("host", head.host());
   line("minor", std::to_string(head.minor_version));
   line("length", std::to_string(head.content_length) + (head.has_length ? "!" : ""));
-  line("flags", std::to_string(head.keep_alive) + std::to_string(head.chunked) + std::to_string(head.expect_continue) +
-                    std::to_string(head.upgrade) + std::to_string(head.absolute_form) +
-                    std::to_string(head.path_encoded));
+  line("flags", std::to_string(head.keep_alive) + std::to_string(head.chunked) +
+                    std::to_string(head.expect_continue) + std::to_string(head.upgrade) +
+                    std::to_string(head.absolute_form) + std::to_string(head.path_encoded));
   for (unsigned i = 0; i < head.field_count; ++i)
     line("field", std::string(head.name(i)) + "|" + std::string(head.value(i)));
   line("consumed", std::to_string(result.consumed));
@@ -74,7 +77,8 @@ Verdict run(const Tier& tier, std::string_view bytes, GuardedBuffer& buffer, std
 // --- the slow model: the same rules, written line by line with std::string ---------------------------------
 bool token(std::string_view s) {
   return !s.empty() && std::all_of(s.begin(), s.end(), [](unsigned char c) {
-    return std::isalnum(c) || (c && std::string_view("!#$%&'*+-.^_`|~").find(static_cast<char>(c)) != std::string_view::npos);
+    return std::isalnum(c) ||
+           (c && std::string_view("!#$%&'*+-.^_`|~").find(static_cast<char>(c)) != std::string_view::npos);
   });
 }
 std::string lower(std::string_view s) {
@@ -113,14 +117,16 @@ bool authority(std::string_view s) {
         if (i + 2 >= end || !std::isxdigit(static_cast<unsigned char>(s[i + 1])) ||
             !std::isxdigit(static_cast<unsigned char>(s[i + 2])))
           return false;
-      } else if (!std::isalnum(c) && (!c || std::string_view("-._~!$&'()*+,;=").find(static_cast<char>(c)) == std::string_view::npos)) {
+      } else if (!std::isalnum(c) && (!c || std::string_view("-._~!$&'()*+,;=").find(static_cast<char>(c)) ==
+                                                std::string_view::npos)) {
         return false;
       }
     }
   }
   if (end == s.size()) return true;
   std::string_view port = s.substr(end + 1);
-  return s[end] == ':' && port.size() <= 5 && std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; });
+  return s[end] == ':' && port.size() <= 5 &&
+         std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
 /// 0: accepted; -1: more bytes wanted; otherwise the status.
@@ -132,7 +138,8 @@ int model(std::string_view all, const Limits& limits) {
     at += 2;
   }
   if (at == all.size()) return -1;
-  auto next_line = [&](std::size_t from, std::size_t limit_at, int too_long, int& error) -> std::optional<std::size_t> {
+  auto next_line = [&](std::size_t from, std::size_t limit_at, int too_long,
+                       int& error) -> std::optional<std::size_t> {
     for (std::size_t i = from;; ++i) {
       if (i > limit_at) return error = too_long, std::nullopt;
       if (i >= all.size()) return error = -1, std::nullopt;
@@ -361,14 +368,28 @@ const std::vector<Case>& cases() {
       {"gzip_chunked", post("Transfer-Encoding: gzip, chunked\r\n"), {501}, "9112 6.1"},
       {"chunked_gzip", post("Transfer-Encoding: chunked, gzip\r\n"), {400}, "9112 6.3"},
       {"chunked_chunked", post("Transfer-Encoding: chunked, chunked\r\n"), {400}, "9112 6.1"},
-      {"chunked_two_lines", post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), {400}, "9112 6.1"},
-      {"chunked_identity_lines", post("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n"), {400}, "9112 6.1"},
+      {"chunked_two_lines",
+       post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+       {400},
+       "9112 6.1"},
+      {"chunked_identity_lines",
+       post("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n"),
+       {400},
+       "9112 6.1"},
       {"identity", post("Transfer-Encoding: identity\r\n"), {400, 501}, "9112 6.1"},
       {"coding_empty", post("Transfer-Encoding:\r\n"), {400}, "9112 6.1"},
       {"coding_quoted", post("Transfer-Encoding: \"chunked\"\r\n"), {400, 501}, "9112 6.1"},
       {"coding_folded", post("Transfer-Encoding:\r\n chunked\r\n"), {400}, "9112 5.2"},
-      {"coding_vtab", post("Transfer-Encoding: \x0b" "chunked\r\n"), {400}, "9110 5.5"},
-      {"coding_nbsp", post("Transfer-Encoding: \xa0" "chunked\r\n"), {400, 501}, "9112 6.1"},
+      {"coding_vtab",
+       post("Transfer-Encoding: \x0b"
+            "chunked\r\n"),
+       {400},
+       "9110 5.5"},
+      {"coding_nbsp",
+       post("Transfer-Encoding: \xa0"
+            "chunked\r\n"),
+       {400, 501},
+       "9112 6.1"},
       {"content_type_twice", post("Content-Type: a/b\r\nContent-Type: a/c\r\n"), {400}, "9110 8.3"},
       // connection
       {"expect_continue", post("Expect: 100-Continue\r\nContent-Length: 1\r\n"), {0}, "9110 10.1.1"},
@@ -388,11 +409,14 @@ std::vector<std::string> corpus() {
   for (const Case& c : cases())
     if (c.bytes.size() < 3000) all.push_back(c.bytes);
   all.push_back(
-      "GET /api/v1/items/42?limit=20&offset=40 HTTP/1.1\r\nHost: www.example.com:8000\r\nConnection: keep-alive\r\n"
+      "GET /api/v1/items/42?limit=20&offset=40 HTTP/1.1\r\nHost: www.example.com:8000\r\nConnection: "
+      "keep-alive\r\n"
       "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/128.0.0.0\r\n"
       "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n"
       "Accept-Encoding: gzip, deflate, br, zstd\r\nCookie: session=6f1c0e2b9a7d4c55; theme=dark\r\n\r\n");
-  all.push_back("POST /submit%20now?x=%31 HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\nExpect: 100-continue\r\n\r\nbody follows");
+  all.push_back(
+      "POST /submit%20now?x=%31 HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\nExpect: 100-continue\r\n\r\nbody "
+      "follows");
   return all;
 }
 
@@ -462,23 +486,55 @@ TEST(Parser, MutatedRequestsGetTheVerdictOfTheModel) {
   GuardedBuffer buffer;
   std::mt19937 random(20260731);
   std::vector<std::string> seeds = corpus();
-  const std::string pieces[] = {"\r", "\n", "\r\n", " ", "\t", ":", ",", "/", "?", "#", "%", "\x7f", std::string(1, '\0'), "\x80", "\xff",
-                                "Host: b\r\n", "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n", "_", "*", "[", "]", "@",
-                                "HTTP/1.0", "close", "1", ";", "\"", "http://x", "A"};
+  const std::string pieces[] = {"\r",
+                                "\n",
+                                "\r\n",
+                                " ",
+                                "\t",
+                                ":",
+                                ",",
+                                "/",
+                                "?",
+                                "#",
+                                "%",
+                                "\x7f",
+                                std::string(1, '\0'),
+                                "\x80",
+                                "\xff",
+                                "Host: b\r\n",
+                                "Content-Length: 3\r\n",
+                                "Transfer-Encoding: chunked\r\n",
+                                "_",
+                                "*",
+                                "[",
+                                "]",
+                                "@",
+                                "HTTP/1.0",
+                                "close",
+                                "1",
+                                ";",
+                                "\"",
+                                "http://x",
+                                "A"};
   for (int round = 0; round < 60000; ++round) {
     std::string bytes = seeds[random() % seeds.size()];
     for (unsigned edits = 1 + random() % 3; edits; --edits) {
       std::size_t at = bytes.empty() ? 0 : random() % (bytes.size() + 1);
       switch (random() % 4) {
         case 0: bytes.insert(at, pieces[random() % std::size(pieces)]); break;
-        case 1: if (at < bytes.size()) bytes.erase(at, 1 + random() % 4); break;
-        case 2: if (at < bytes.size()) bytes[at] = static_cast<char>(random()); break;
+        case 1:
+          if (at < bytes.size()) bytes.erase(at, 1 + random() % 4);
+          break;
+        case 2:
+          if (at < bytes.size()) bytes[at] = static_cast<char>(random());
+          break;
         default: bytes.insert(at, std::string(random() % 70, static_cast<char>('a' + random() % 26)));
       }
     }
     Verdict reference = run(kTierScalar, bytes, buffer);
     ASSERT_EQ(outcome(reference), model(bytes, kLimits)) << bytes << "\n" << reference;
-    for (const Tier* tier : tiers()) ASSERT_EQ(run(*tier, bytes, buffer, random() % 64), reference) << tier->name << " " << bytes;
+    for (const Tier* tier : tiers())
+      ASSERT_EQ(run(*tier, bytes, buffer, random() % 64), reference) << tier->name << " " << bytes;
   }
 }
 
@@ -510,14 +566,16 @@ TEST(Parser, LimitsHeaderBytesAndCount) {
   limits.max_header_bytes = 40;
   limits.max_headers = 3;
   EXPECT_EQ(run(best_tier(), get("A: 1\r\n"), buffer, 0, limits).status, 0);
-  EXPECT_EQ(run(best_tier(), get("A: 123456789012345678901234567890\r\n"), buffer, 0, limits).code, "http.header_too_large");
+  EXPECT_EQ(run(best_tier(), get("A: 123456789012345678901234567890\r\n"), buffer, 0, limits).code,
+            "http.header_too_large");
   EXPECT_EQ(run(best_tier(), get("A: 1\r\nB: 1\r\n"), buffer, 0, limits).status, 0);
   EXPECT_EQ(run(best_tier(), get("A: 1\r\nB: 1\r\nC: 1\r\n"), buffer, 0, limits).code, "http.too_many_headers");
 }
 
 TEST(Parser, ViewsShowWhatWasSent) {
-  std::string bytes = "POST http://up.example:81/a%20b?q=1?2 HTTP/1.1\r\nHost: other\r\nX-One:  v 1 \r\nx-one: v2\r\n"
-                      "Connection: close\r\nContent-Length: 7\r\n\r\nrest";
+  std::string bytes =
+      "POST http://up.example:81/a%20b?q=1?2 HTTP/1.1\r\nHost: other\r\nX-One:  v 1 \r\nx-one: v2\r\n"
+      "Connection: close\r\nContent-Length: 7\r\n\r\nrest";
   std::string padded = bytes + std::string(kReadPadding, 0);
   RequestHead head;
   ParseResult result = parse_request(padded.data(), bytes.size(), kLimits, head);
@@ -559,8 +617,8 @@ TEST(HeaderMemo, AnswersAreThoseOfAPlainParse) {
   std::vector<std::string> inputs = corpus();
   GuardedBuffer buffer;
   for (const char* tail : {"Host: a\r\n\r\n", "Host: a\r\nConnection: close\r\n\r\n", "Host: b\r\nX: y\r\n\r\n"})
-    for (const char* line : {"GET / HTTP/1.1\r\n", "GET /x?y HTTP/1.1\r\n", "POST /%41 HTTP/1.1\r\n", "GET / HTTP/1.0\r\n",
-                                    "GET http://c/ HTTP/1.1\r\n", "\r\nGET / HTTP/1.1\r\n"})
+    for (const char* line : {"GET / HTTP/1.1\r\n", "GET /x?y HTTP/1.1\r\n", "POST /%41 HTTP/1.1\r\n",
+                             "GET / HTTP/1.0\r\n", "GET http://c/ HTTP/1.1\r\n", "\r\nGET / HTTP/1.1\r\n"})
       inputs.push_back(std::string(line) + tail);
   inputs.push_back("GET /" + std::string(200, 'p') + " HTTP/1.1\r\nHost: a\r\n\r\n");
   for (int round = 0; round < 200; ++round) {

@@ -1,4 +1,5 @@
-// Route tables against a slow model (regular expressions, one route after the other), in every tier, and by example.
+// Route tables against a slow model (regular expressions, one route after the other), in every tier, and by
+// example.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -57,7 +58,9 @@ RouteTable table_of(const std::vector<std::string>& patterns, RouteOrder order =
   return table;
 }
 
-Found found(int id, std::vector<std::string> captures = {}) { return {Match::Kind::found, id, std::move(captures)}; }
+Found found(int id, std::vector<std::string> captures = {}) {
+  return {Match::Kind::found, id, std::move(captures)};
+}
 const Found kNothing{Match::Kind::not_found, -1, {}};
 
 TEST(Router, TextParameterAndPath) {
@@ -84,8 +87,9 @@ TEST(Router, RegistrationOrderIsFastApis) {
 }
 
 TEST(Router, SpecificityPrefersTextThenTypedThenPlainThenPath) {
-  RouteTable t = table_of({"/{rest:path}", "/{a}", "/{a:int}", "/x{a}", "/me", "/{a:uuid}", "/{a:float}", "/me/{b}", "/{a}/b"},
-                          RouteOrder::specificity);
+  RouteTable t = table_of(
+      {"/{rest:path}", "/{a}", "/{a:int}", "/x{a}", "/me", "/{a:uuid}", "/{a:float}", "/me/{b}", "/{a}/b"},
+      RouteOrder::specificity);
   EXPECT_EQ(look(t, "/me"), found(4));
   EXPECT_EQ(look(t, "/xylo"), found(3, {"ylo"}));
   EXPECT_EQ(look(t, "/12"), found(2, {"12"}));
@@ -112,7 +116,8 @@ TEST(Router, ConflictsAreReportedInSpecificityOrder) {
 TEST(Router, ConvertersAreCheckedDuringTheMatch) {
   RouteTable t = table_of({"/i/{x:int}", "/f/{x:float}", "/u/{x:uuid}"});
   for (auto good : {"/i/0", "/i/0123456789012345678901234567890"}) EXPECT_EQ(look(t, good).id, 0) << good;
-  for (auto bad : {"/i/", "/i/-1", "/i/1x", "/i/+1", "/i/1.0", "/i/%31x"}) EXPECT_EQ(look(t, bad), kNothing) << bad;
+  for (auto bad : {"/i/", "/i/-1", "/i/1x", "/i/+1", "/i/1.0", "/i/%31x"})
+    EXPECT_EQ(look(t, bad), kNothing) << bad;
   EXPECT_EQ(look(t, "/i/%31%32"), found(0, {"12"}));
   for (auto good : {"/f/1", "/f/1.25"}) EXPECT_EQ(look(t, good).id, 1) << good;
   for (auto bad : {"/f/1.", "/f/.5", "/f/1e3", "/f/nan"}) EXPECT_EQ(look(t, bad), kNothing) << bad;
@@ -123,7 +128,8 @@ TEST(Router, ConvertersAreCheckedDuringTheMatch) {
 }
 
 TEST(Router, TextAndParametersShareSegments) {
-  RouteTable t = table_of({"/files/{name}.json", "/{a}-{b}/x", "/@{user}", "/v{major:int}.{minor:int}/{rest:path}/end", "/{a:float}x{b}"});
+  RouteTable t = table_of({"/files/{name}.json", "/{a}-{b}/x", "/@{user}",
+                           "/v{major:int}.{minor:int}/{rest:path}/end", "/{a:float}x{b}"});
   EXPECT_EQ(look(t, "/files/a.b.json"), found(0, {"a.b"}));
   EXPECT_EQ(look(t, "/files/.json"), kNothing);
   EXPECT_EQ(look(t, "/a-b-c/x"), found(1, {"a-b", "c"}));
@@ -256,10 +262,29 @@ std::string model_path(const std::string& raw) {
 TEST(Router, RandomTablesMatchTheModelInEveryTier) {
   std::mt19937 random(11);
   auto pick = [&](const std::vector<std::string>& from) { return from[random() % from.size()]; };
-  const std::vector<std::string> texts = {"a", "b", "users", "a-longer-static-segment", "a-longer-static-segmenu", "12", "x.json", "", "A b"};
-  const std::vector<std::string> shapes = {"{%}", "{%}", "{%:int}", "{%:float}", "{%:uuid}", "{%}.json", "v{%:int}", "{%}-{%}", "{%:int}.{%}", "{%:float}{%}"};
-  const std::vector<std::string> values = {"a", "b", "users", "a-longer-static-segment", "a-longer-static-segmenu", "12", "1.5", "x.json",
-                                           "", "v7", "p-q-r", "3.y", "c6a0e0b45f0e4b0e9d0a0123456789ab", "%61", "A%20b", "x%2Fy", "%", "1.2.3", "--"};
+  const std::vector<std::string> texts = {
+      "a", "b", "users", "a-longer-static-segment", "a-longer-static-segmenu", "12", "x.json", "", "A b"};
+  const std::vector<std::string> shapes = {"{%}",      "{%}",      "{%:int}", "{%:float}",   "{%:uuid}",
+                                           "{%}.json", "v{%:int}", "{%}-{%}", "{%:int}.{%}", "{%:float}{%}"};
+  const std::vector<std::string> values = {"a",
+                                           "b",
+                                           "users",
+                                           "a-longer-static-segment",
+                                           "a-longer-static-segmenu",
+                                           "12",
+                                           "1.5",
+                                           "x.json",
+                                           "",
+                                           "v7",
+                                           "p-q-r",
+                                           "3.y",
+                                           "c6a0e0b45f0e4b0e9d0a0123456789ab",
+                                           "%61",
+                                           "A%20b",
+                                           "x%2Fy",
+                                           "%",
+                                           "1.2.3",
+                                           "--"};
   GuardedBuffer buffer;
   for (int round = 0; round < 60; ++round) {
     unsigned routes = round % 3 == 0 ? 150 : 1 + random() % 12;
@@ -268,11 +293,14 @@ TEST(Router, RandomTablesMatchTheModelInEveryTier) {
       std::string pattern;
       int name = 0;
       auto named = [&](std::string shape) {
-        for (std::size_t at; (at = shape.find('%')) != shape.npos;) shape.replace(at, 1, "p" + std::to_string(name++));
+        for (std::size_t at; (at = shape.find('%')) != shape.npos;)
+          shape.replace(at, 1, "p" + std::to_string(name++));
         return shape;
       };
-      for (unsigned s = 1 + random() % 3; s; --s) pattern += "/" + (random() % 2 ? pick(texts) : named(pick(shapes)));
-      if (random() % 6 == 0) pattern += named(pick({"/{%:path}", "/x{%:path}", "/{%:path}/b", "/{%:path}/{%}", "/{%:path}/{%:path}"}));
+      for (unsigned s = 1 + random() % 3; s; --s)
+        pattern += "/" + (random() % 2 ? pick(texts) : named(pick(shapes)));
+      if (random() % 6 == 0)
+        pattern += named(pick({"/{%:path}", "/x{%:path}", "/{%:path}/b", "/{%:path}/{%}", "/{%:path}/{%:path}"}));
       patterns.push_back(pattern);
     }
     RouteTable table = table_of(patterns);
@@ -296,7 +324,9 @@ TEST(Router, RandomTablesMatchTheModelInEveryTier) {
         break;
       }
       Found got = look(table, path);
-      ASSERT_EQ(got, wanted) << path << "\n" << (got.id >= 0 ? patterns[got.id] : "") << "\n" << (wanted.id >= 0 ? patterns[wanted.id] : "");
+      ASSERT_EQ(got, wanted) << path << "\n"
+                             << (got.id >= 0 ? patterns[got.id] : "") << "\n"
+                             << (wanted.id >= 0 ? patterns[wanted.id] : "");
     }
   }
   for (unsigned tier = 0; tier < router::kMatchTierCount; ++tier) {

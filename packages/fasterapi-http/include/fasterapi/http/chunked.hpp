@@ -2,7 +2,8 @@
 // Decoder of the chunked transfer coding (RFC 9112 section 7.1): bytes in, slices of the same bytes out.
 //   Cost     O(bytes); chunk data is passed on as slices, never copied; 10^6 one-byte chunks are linear
 //   State    64 bytes, resumable at every byte; nothing of the input has to be kept between calls
-//   Strict   hex digits only, sizes below 2^63, exact CRLF after size and data, no bare CR or LF, extensions limited in
+//   Strict   hex digits only, sizes below 2^63, exact CRLF after size and data, no bare CR or LF, extensions
+//   limited in
 //            sum, trailers limited in bytes and count, trailer fields that frame, route or authenticate refused
 // Trailers are validated and dropped.
 #include <cstddef>
@@ -37,8 +38,22 @@ class ChunkedDecoder {
 
  private:
   enum class State : std::uint8_t {
-    size_first, size, extension, quoted, quoted_pair, size_lf, data, data_cr, data_lf,
-    trailer_start, trailer_name, trailer_value, trailer_lf, end_lf, done, failed
+    size_first,
+    size,
+    extension,
+    quoted,
+    quoted_pair,
+    size_lf,
+    data,
+    data_cr,
+    data_lf,
+    trailer_start,
+    trailer_name,
+    trailer_value,
+    trailer_lf,
+    end_lf,
+    done,
+    failed
   };
   Step fail(std::size_t at, const ParseError& error) noexcept;
   std::uint64_t remaining_ = 0, total_ = 0;

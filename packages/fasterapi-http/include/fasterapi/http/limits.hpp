@@ -1,7 +1,7 @@
 #pragma once
 // The one table of limits of the HTTP server: name, default, unit, answer, stable code, test.
-//   Every limit is on by default. An option of the server or of a route may change it; nothing else may hold a number.
-//   `status` is the answer that a client gets when the limit is hit, 0 when the connection is only closed.
+//   Every limit is on by default. An option of the server or of a route may change it; nothing else may hold a
+//   number. `status` is the answer that a client gets when the limit is hit, 0 when the connection is only closed.
 //   The parser keeps 16-bit offsets, so max_uri_bytes + max_header_bytes is capped at kMaxHeadBytes.
 #include <cstddef>
 #include <cstdint>
@@ -44,7 +44,7 @@ struct Limits {
 /// One row of the table at run time: for documentation, for option parsing, for messages.
 struct LimitInfo {
   std::string_view name;
-  std::uint64_t Limits::*field;
+  std::uint64_t Limits::* field;
   std::uint64_t default_value;
   std::string_view unit;
   int status;

@@ -1,8 +1,9 @@
 #pragma once
 // HTTP/1.1 request heads: bytes in, offsets out. Sans-IO, no allocation, no copy, no exceptions.
-//   Cost     full RFC 9110/9112 validation at about 0.2 ns per byte (AVX-512, AVX2, SSE2 and scalar twins, chosen once
-//            at run time); resumable, linear over any number of calls; a repeated header block is compared with the
-//            connection's HeaderMemo instead of parsed
+//   Cost     full RFC 9110/9112 validation at about 0.2 ns per byte (AVX-512, AVX2, SSE2 and scalar twins, chosen
+//   once
+//            at run time); resumable, linear over any number of calls; a repeated header block is compared with
+//            the connection's HeaderMemo instead of parsed
 //   Threads  parse_request() is re-entrant; a HeaderMemo belongs to one thread for life
 //   Ownership  RequestHead holds offsets and the address of the buffer of the last call: the bytes must stay there
 //            while views are used. After moving the bytes call rebase().
@@ -78,11 +79,11 @@ class RequestHead {
   std::uint8_t minor_version = 1;  // 0 or 1
   bool keep_alive = true;          // what the client wants: version default and Connection
   bool chunked = false;
-  bool has_length = false;         // Content-Length was sent; never together with chunked
+  bool has_length = false;  // Content-Length was sent; never together with chunked
   bool expect_continue = false;
-  bool upgrade = false;            // Connection: upgrade with an Upgrade field (HTTP/1.1 only)
-  bool absolute_form = false;      // target named scheme and authority; host() is that authority
-  bool path_encoded = false;       // path() contains '%'
+  bool upgrade = false;        // Connection: upgrade with an Upgrade field (HTTP/1.1 only)
+  bool absolute_form = false;  // target named scheme and authority; host() is that authority
+  bool path_encoded = false;   // path() contains '%'
   std::uint8_t field_count = 0;
   std::uint64_t content_length = 0;  // < 2^63
 
@@ -109,7 +110,9 @@ class RequestHead {
   }
 
   // --- fields --------------------------------------------------------------------------------------
-  std::string_view name(unsigned i) const noexcept { return {fields_base() + fields[i].name_at, fields[i].name_size}; }
+  std::string_view name(unsigned i) const noexcept {
+    return {fields_base() + fields[i].name_at, fields[i].name_size};
+  }
   std::string_view value(unsigned i) const noexcept {
     return {fields_base() + fields[i].value_at, fields[i].value_size};
   }
@@ -137,8 +140,9 @@ class RequestHead {
   FieldSlot fields[kMaxFields];  // [0, field_count) are valid; last member: the rest is copied in one piece
 };
 
-/// What a keep-alive client repeats byte for byte: its header block, already parsed. Eight bytes on the connection;
-/// the block itself is interned per thread, so that equal clients share one. Gives up on clients that never repeat.
+/// What a keep-alive client repeats byte for byte: its header block, already parsed. Eight bytes on the
+/// connection; the block itself is interned per thread, so that equal clients share one. Gives up on clients that
+/// never repeat.
 class HeaderMemo {
  public:
   HeaderMemo() noexcept = default;
@@ -155,8 +159,8 @@ class HeaderMemo {
   std::uint16_t misses_ = 0;
 };
 
-/// Parses the request head at `data`. Call with a reset `out`; on need_more call again with the same `out` once more
-/// bytes follow the same ones (their address may change). `limits` went through clamped(). Never allocates.
+/// Parses the request head at `data`. Call with a reset `out`; on need_more call again with the same `out` once
+/// more bytes follow the same ones (their address may change). `limits` went through clamped(). Never allocates.
 ParseResult parse_request(const char* data, std::size_t size, const Limits& limits, RequestHead& out) noexcept;
 /// The same, helped by the connection's memo (may allocate; out of memory only means no memo).
 ParseResult parse_request(const char* data, std::size_t size, const Limits& limits, RequestHead& out,

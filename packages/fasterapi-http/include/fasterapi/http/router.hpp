@@ -1,13 +1,14 @@
 #pragma once
 // Route table: built once, then read by every reactor without locks.
 //   match()   O(path length), no allocation; captures point into the request's path (still percent-encoded)
-//   insert()  before freeze() only; freeze() reports conflicts instead of letting one route hide another (specificity order)
-//   Thread rule: immutable after freeze()
-//   Buffer    kReadPadding readable bytes must follow the path given to match()
-// Patterns are Starlette's: "/users/{id}", "{id:int}", "{x:float}", "{u:uuid}", "{rest:path}"; text and parameters may share a
-// segment ("/files/{name}.json"). Order "registration": the first route that matches wins (FastAPI). Order "specificity": from
-// the left, text beats text-with-parameter beats typed parameter beats plain parameter beats path.
-// Paths are matched as if decoded, but split on '/' before decoding: "%2F" is data inside a segment, never a separator.
+//   insert()  before freeze() only; freeze() reports conflicts instead of letting one route hide another
+//   (specificity order) Thread rule: immutable after freeze() Buffer    kReadPadding readable bytes must follow
+//   the path given to match()
+// Patterns are Starlette's: "/users/{id}", "{id:int}", "{x:float}", "{u:uuid}", "{rest:path}"; text and parameters
+// may share a segment ("/files/{name}.json"). Order "registration": the first route that matches wins (FastAPI).
+// Order "specificity": from the left, text beats text-with-parameter beats typed parameter beats plain parameter
+// beats path. Paths are matched as if decoded, but split on '/' before decoding: "%2F" is data inside a segment,
+// never a separator.
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -22,8 +23,8 @@ namespace fasterapi::http {
 enum class RouteOrder : std::uint8_t { registration, specificity };
 enum class Converter : std::uint8_t { str, integer, real, uuid, path };
 
-/// Bit set of methods: bits 0..9 are the values of Method (bit 0, Method::other, is never set), the rest are names that
-/// the table has learnt from insert().
+/// Bit set of methods: bits 0..9 are the values of Method (bit 0, Method::other, is never set), the rest are names
+/// that the table has learnt from insert().
 using MethodSet = std::uint32_t;
 inline constexpr MethodSet kAllMethods = ~MethodSet{0};
 constexpr MethodSet method_bit(Method method) noexcept {
@@ -44,9 +45,9 @@ struct Match {
   enum class Kind : std::uint8_t { not_found, found, wrong_method };
   Kind kind = Kind::not_found;
   std::uint8_t capture_count = 0;
-  std::uint32_t route = 0;    // position of the insert() call, 0 first
-  std::uint32_t id = 0;       // as given to insert()
-  MethodSet allowed = 0;      // wrong_method: what the path's routes take, for Allow
+  std::uint32_t route = 0;  // position of the insert() call, 0 first
+  std::uint32_t id = 0;     // as given to insert()
+  MethodSet allowed = 0;    // wrong_method: what the path's routes take, for Allow
   Capture captures[kMaxCaptures];
 };
 
@@ -102,8 +103,8 @@ class RouteTable {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Whether a decoded text satisfies a converter: int [0-9]+, float [0-9]+(\.[0-9]+)?, uuid 8-4-4-4-12 with optional dashes,
-/// str any non-empty text, path anything.
+/// Whether a decoded text satisfies a converter: int [0-9]+, float [0-9]+(\.[0-9]+)?, uuid 8-4-4-4-12 with
+/// optional dashes, str any non-empty text, path anything.
 bool converter_accepts(Converter converter, std::string_view text) noexcept;
 
 }  // namespace fasterapi::http

@@ -1,6 +1,7 @@
 #pragma once
 // Percent-encoding and query strings. The one rule of the package for reading a request target:
-//   - the path comes from the request line only, is never normalised ("//", ".", ".." stay), and is split on '/' before it is
+//   - the path comes from the request line only, is never normalised ("//", ".", ".." stay), and is split on '/'
+//   before it is
 //     decoded: an encoded slash never makes a segment
 //   - a '%' that two hex digits do not follow stands for itself
 //   - in queries and forms '+' is a space, '&' separates, a pair without '=' has an empty value
