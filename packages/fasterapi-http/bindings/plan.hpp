@@ -21,6 +21,7 @@ struct PyServer {
   PyServer& operator=(const PyServer&) = delete;
   ~PyServer();
 
+  Ref loop;  // keeps the reactor: destroyed after `server`
   Server server;
   PyObject* self = nullptr;
   Ref app;

@@ -206,6 +206,7 @@ void attach(PyServer& self) {
   if (self.server.attached() && &self.server.reactor() != reactor)
     raise(PyExc_RuntimeError, "the server was started on another event loop");
   self.server.attach(*reactor);
+  self.loop = Ref::borrow(core::py::api->current_loop());
 }
 
 void listen(PyServer& self, int fd) {
@@ -229,6 +230,7 @@ int server_traverse(PyObject* object, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(object));
   if (!nb::inst_ready(object)) return 0;
   auto& self = *nb::inst_ptr<PyServer>(object);
+  Py_VISIT(self.loop.get());  // not cleared: the connections need its reactor until they are gone
   Py_VISIT(self.app.get());
   Py_VISIT(self.on_error.get());
   Py_VISIT(self.exception_handler.get());

@@ -54,12 +54,6 @@ Server::Server(ServerOptions options)
       routes_(options_.order),
       resume_work_([](void* self) noexcept { static_cast<Server*>(self)->run_resumes(); }, this) {
   options_.limits = clamped(options_.limits);
-  rlimit files{};
-  ::getrlimit(RLIMIT_NOFILE, &files);
-  std::uint64_t room = files.rlim_cur == RLIM_INFINITY ? 1u << 20 : files.rlim_cur;
-  max_connections_ = options_.limits.max_connections ? options_.limits.max_connections : room * 8 / 10;
-  max_per_address_ = options_.limits.max_connections_per_address ? options_.limits.max_connections_per_address
-                                                                 : std::max<std::uint64_t>(max_connections_ / 4, 1);
 }
 
 Server::~Server() {
@@ -190,6 +184,17 @@ void Server::recycle(Transaction& tx) noexcept {
 }
 
 // ---------------------------------------------------------------- connections
+
+void Server::attach(core::Reactor& reactor) noexcept {
+  reactor_ = &reactor;
+  const Limits& limits = options_.limits;
+  rlimit files{};  // now, not at construction: programs raise it first thing
+  ::getrlimit(RLIMIT_NOFILE, &files);
+  std::uint64_t room = files.rlim_cur == RLIM_INFINITY ? 1u << 20 : files.rlim_cur;
+  max_connections_ = limits.max_connections ? limits.max_connections : room * 8 / 10;
+  max_per_address_ = limits.max_connections_per_address ? limits.max_connections_per_address
+                                                        : std::max<std::uint64_t>(max_connections_ / 4, 1);
+}
 
 int Server::listen(int fd) {
   auto slot = std::make_unique<ListenerSlot>(*reactor_, fd, *this);

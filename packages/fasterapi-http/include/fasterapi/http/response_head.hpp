@@ -64,14 +64,15 @@ class HeadTemplate {
   int status() const noexcept { return status_; }
   bool has_body() const noexcept { return status_has_body(status_); }
   /// Room that write() may need.
-  std::size_t max_size() const noexcept { return prefix_.size() + 96; }
+  std::size_t max_size() const noexcept { return prefix_.size() + 128; }
   /// Writes the complete head at `at`; `tail` is DateCache::tail() or "\r\n". Returns the end.
   char* write(char* at, std::uint64_t content_length, Persistence persistence, std::string_view tail) const noexcept;
   /// Status line and fields without length, persistence or end: for streamed answers.
   std::string_view fields() const noexcept { return {prefix_.data(), fields_size_}; }
 
  private:
-  std::string prefix_;           // up to and with "content-length: "
+  std::string prefix_;           // up to and with "content-length: ", then padding
+  std::size_t prefix_size_ = 0;  // without the padding
   std::size_t fields_size_ = 0;  // up to and without it
   int status_ = 200;
 };

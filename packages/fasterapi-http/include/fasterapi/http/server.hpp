@@ -69,7 +69,7 @@ class Server {
   }
 
   // ---- running
-  void attach(core::Reactor& reactor) noexcept { reactor_ = &reactor; }
+  void attach(core::Reactor& reactor) noexcept;
   bool attached() const noexcept { return reactor_ != nullptr; }
   /// Accepts connections of a listening, non-blocking socket; it stays the caller's. Returns 0 or an errno.
   int listen(int fd);
