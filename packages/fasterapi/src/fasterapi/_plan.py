@@ -154,7 +154,11 @@ class _Compiler:
         return f"{prefix}{self.counter}"
 
     def argument(self, arg: Arg, prefix: str) -> str:
-        """Add a positional argument."""
+        """Add a positional argument; one that several dependencies ask for alike is decoded once."""
+        if isinstance(arg[2], str) and isinstance(arg[4], _IMMUTABLE):
+            for known, declared in zip(self.arg_names, self.args, strict=True):
+                if declared == arg and type(declared[4]) is type(arg[4]):
+                    return known
         name = self.local(prefix)
         self.args.append(arg)
         self.arg_names.append(name)

@@ -1,0 +1,5 @@
+"""The ``fasterapi`` command: ``run``, ``dev``, ``routes``, ``schema``."""
+
+from .commands import main
+
+__all__ = ["main"]
