@@ -39,7 +39,7 @@ endfunction()
 
 function(fasterapi_add_module name)
   cmake_parse_arguments(PARSE_ARGV 1 ARG "" "RPATH" "SOURCES;LIBS")
-  nanobind_add_module(${name} NB_STATIC FREE_THREADED NOMINSIZE NB_DOMAIN fasterapi ${ARG_SOURCES})
+  nanobind_add_module(${name} NB_STATIC NOMINSIZE NB_DOMAIN fasterapi ${ARG_SOURCES})
   _fasterapi_common(${name})
   target_link_libraries(${name} PRIVATE fasterapi::core ${ARG_LIBS})
   set_target_properties(${name} PROPERTIES INSTALL_RPATH "${ARG_RPATH}")

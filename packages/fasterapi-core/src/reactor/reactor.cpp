@@ -110,12 +110,13 @@ int Reactor::add(int fd, unsigned interest, IoHandler* handler) noexcept {
     }
   }
   Slot& slot = slots_[static_cast<std::size_t>(fd)];
-  if (slot.handler) return EEXIST;
-  ++slot.generation;
-  int error = backend_->add(fd, interest, make_token(fd, slot.generation));
+  // A slot that is taken may be stale: its descriptor was closed without remove(), and the number is in use
+  // again. The kernel knows: it refuses what is really registered.
+  int error = backend_->add(fd, interest, make_token(fd, slot.generation + 1));
   if (error) return error;
+  ++slot.generation;
+  if (!slot.handler) ++descriptors_;
   slot.handler = handler;
-  ++descriptors_;
   return 0;
 }
 

@@ -30,7 +30,7 @@ struct PoolOptions {
   std::size_t max_waiting = 10'000;       // further waiters fail at once with EAGAIN
   Nanos max_age = 0;                      // a connection is replaced after this time; 0: never
   double age_jitter = 0.1;                // up to this part of max_age earlier, so that not all go at once
-  Nanos max_idle = 0;                     // connections above min_size are closed when unused for so long; 0: never
+  Nanos max_idle = 0;                     // those above min_size are closed when unused for so long; 0: never
   Nanos retry_after = 100'000'000;        // first pause after a failed attempt to reach min_size; doubles
   Nanos retry_at_most = 10'000'000'000;
 };

@@ -143,7 +143,7 @@ template <class V>
 class State : public Continuation {
  public:
   static constexpr std::uint8_t kPromise = 1, kFuture = 2;
-  State(std::size_t bytes, bool across) : bytes_(static_cast<std::uint16_t>(bytes)) {
+  State(std::uint8_t list, bool across) : list_(list) {
     if (FASTERAPI_UNLIKELY(across)) sync = new Sync;
   }
   State(const State&) = delete;
@@ -202,12 +202,12 @@ class State : public Continuation {
     end();
   }
   FASTERAPI_FUTURE_INLINE void end() noexcept {
-    const std::size_t bytes = bytes_;
+    const std::uint8_t list = list_;
     this->~State();
-    recycle(this, bytes);
+    recycle_to(this, list);
   }
   Continuation* next_ = nullptr;
-  std::uint16_t bytes_;
+  std::uint8_t list_;  // where the memory goes back to
   std::uint8_t holders_ = kPromise;
 };
 
@@ -218,7 +218,6 @@ class Node final : public State<Stored<R>> {
 
  public:
   static Node* make(State<V>* source, Step&& step) {
-    static_assert(sizeof(Node) < 65536, "too much is captured by a continuation");
     void* memory = allocate_recycled(sizeof(Node));
     try {
       return ::new (memory) Node(source, std::move(step));
@@ -244,7 +243,7 @@ class Node final : public State<Stored<R>> {
 
  private:
   Node(State<V>* source, Step&& step)
-      : Result(sizeof(Node), source->sync != nullptr), source_(source), step_(std::move(step)) {
+      : Result(recycler_list(sizeof(Node)), source->sync != nullptr), source_(source), step_(std::move(step)) {
     this->hold(Result::kFuture);
   }
   ~Node() = delete;  // its memory goes with the state; run() has destroyed the step
@@ -485,7 +484,7 @@ class Promise {
   explicit Promise(bool across) : state_(nullptr) {
     void* memory = detail::allocate_recycled(sizeof(State));
     try {
-      state_ = ::new (memory) State(sizeof(State), across);
+      state_ = ::new (memory) State(detail::recycler_list(sizeof(State)), across);
     } catch (...) {
       detail::recycle(memory, sizeof(State));
       throw;

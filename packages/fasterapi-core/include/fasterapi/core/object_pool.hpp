@@ -12,9 +12,9 @@
 #include <cstdint>
 #include <memory>
 #include <new>
-#include <thread>
 #include <utility>
 
+#include <fasterapi/core/detail/thread_mark.hpp>
 #include <fasterapi/core/platform.hpp>
 
 namespace fasterapi::core {
@@ -44,10 +44,10 @@ class ObjectPool {
   using Ptr = std::unique_ptr<T, Give>;
 
   explicit ObjectPool(std::size_t max_idle = 256) noexcept
-      : owner_(std::this_thread::get_id()), max_idle_(max_idle) {}
+      : owner_(detail::thread_mark()), max_idle_(max_idle) {}
   ~ObjectPool() {
     collect();
-    assert(in_use_ == 0 && "an object outlives its pool");
+    assert(acquired_ == released_ && "an object outlives its pool");
     trim(0);
   }
   ObjectPool(const ObjectPool&) = delete;
@@ -63,7 +63,6 @@ class ObjectPool {
     --idle_;
     try {
       T* object = ::new (static_cast<void*>(&block->object)) T(std::forward<Args>(args)...);
-      ++in_use_;
       ++acquired_;
       return object;
     } catch (...) {
@@ -81,7 +80,7 @@ class ObjectPool {
     object->~T();
     Block* block = reinterpret_cast<Block*>(object);
     if (FASTERAPI_LIKELY(owned())) {
-      --in_use_;
+      ++released_;
       if (FASTERAPI_LIKELY(idle_ < max_idle_)) {
         keep(block);
       } else {
@@ -108,11 +107,11 @@ class ObjectPool {
   }
   /// Owner only.
   ObjectPoolStatistics statistics() const noexcept {
-    return {allocated_, acquired_ > allocated_ ? acquired_ - allocated_ : 0, freed_, in_use_, idle_};
+    return {allocated_, acquired_ > allocated_ ? acquired_ - allocated_ : 0, freed_, acquired_ - released_, idle_};
   }
 
  private:
-  bool owned() const noexcept { return std::this_thread::get_id() == owner_; }
+  bool owned() const noexcept { return detail::thread_mark() == owner_; }
   void keep(Block* block) noexcept {
     block->next = free_;
     free_ = block;
@@ -122,7 +121,7 @@ class ObjectPool {
     Block* block = returned_.exchange(nullptr, std::memory_order_acquire);
     while (block) {
       keep(std::exchange(block, block->next));
-      --in_use_;
+      ++released_;
     }
     while (idle_ > max_idle_) {
       delete std::exchange(free_, free_->next);
@@ -141,10 +140,9 @@ class ObjectPool {
 
   Block* free_ = nullptr;
   std::size_t idle_ = 0;
-  std::size_t in_use_ = 0;
-  std::thread::id owner_;
+  std::uintptr_t owner_;
   std::size_t max_idle_;
-  std::uint64_t acquired_ = 0, allocated_ = 0, freed_ = 0;
+  std::uint64_t acquired_ = 0, released_ = 0, allocated_ = 0, freed_ = 0;
   alignas(64) std::atomic<Block*> returned_{nullptr};  // by other threads; its own cache line
 };
 

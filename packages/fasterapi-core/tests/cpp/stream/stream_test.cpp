@@ -38,7 +38,8 @@ TEST_F(Plain, keeps_the_order_of_heads_and_bodies_when_the_socket_is_full) {
   make_pair(8192);
   std::string expected;
   for (int i = 0; i < 50; ++i) {
-    const std::string head = "head " + std::to_string(i) + "\n", body = pattern(20'000 + static_cast<std::size_t>(i));
+    const std::string head = "head " + std::to_string(i) + "\n";
+    const std::string body = pattern(20'000 + static_cast<std::size_t>(i));
     a.stream->out().append(head);
     a.stream->flush_with(body);
     expected += head + body;

@@ -63,7 +63,8 @@ TEST_F(Secure, keeps_the_order_of_many_writes_when_the_socket_is_full) {
   ASSERT_TRUE(shake());
   std::string expected;
   for (int i = 0; i < 40; ++i) {
-    const std::string head = "head " + std::to_string(i) + "\n", body = pattern(20'000 + static_cast<std::size_t>(i));
+    const std::string head = "head " + std::to_string(i) + "\n";
+    const std::string body = pattern(20'000 + static_cast<std::size_t>(i));
     a.stream->out().append(head);
     a.stream->flush_with(body);
     expected += head + body;

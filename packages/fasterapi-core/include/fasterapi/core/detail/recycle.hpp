@@ -5,6 +5,7 @@
 //   Bounds   64-byte size classes up to 512 bytes, kKept blocks of each; larger ones pass through. A thread that
 //            ends frees what it kept. Under AddressSanitizer everything passes through, so that it sees errors
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <utility>
 
@@ -23,19 +24,21 @@ struct Recycler {
     Block* next;
   };
   Block* lists[kClasses];
-  unsigned counts[kClasses];
-  unsigned limit;  // 0 before the thread's first block and after its end
-  bool ended;
+  unsigned room[kClasses];  // how many more are kept; 0 before the thread's first block and after its end
+  bool started, ended;
 };
 
 // Without constructor and destructor, so that its use costs no check; RecyclerEnd cleans up.
 inline constinit thread_local Recycler recycler{};
 
 struct RecyclerEnd {
-  RecyclerEnd() noexcept { recycler.limit = Recycler::kKept; }
+  RecyclerEnd() noexcept {
+    recycler.started = true;
+    for (unsigned& room : recycler.room) room = Recycler::kKept;
+  }
   ~RecyclerEnd() {
-    recycler.limit = 0;
     recycler.ended = true;
+    for (unsigned& room : recycler.room) room = 0;
     for (auto*& list : recycler.lists) {
       while (list) ::operator delete(std::exchange(list, list->next));
     }
@@ -43,7 +46,7 @@ struct RecyclerEnd {
 };
 
 inline void start_recycling() noexcept {
-  if (recycler.ended) return;
+  if (recycler.started) return;
   static thread_local RecyclerEnd end;
   (void)end;
 }
@@ -58,25 +61,31 @@ inline void start_recycling() noexcept {
   ::operator delete(memory);
 }
 
-inline void* allocate_recycled(std::size_t bytes) {
-  const std::size_t list = (bytes - 1) / Recycler::kStep;
-  if (FASTERAPI_UNLIKELY(list >= Recycler::kClasses)) return ::operator new(bytes);
-  if (Recycler::Block* block = recycler.lists[list]; FASTERAPI_LIKELY(block != nullptr)) {
-    recycler.lists[list] = block->next;
-    --recycler.counts[list];
-    return block;
-  }
-  return allocate_slowly((list + 1) * Recycler::kStep);
+/// Which list keeps blocks of `bytes`; kClasses for none.
+constexpr std::uint8_t recycler_list(std::size_t bytes) noexcept {
+  return static_cast<std::uint8_t>(bytes > Recycler::kStep * Recycler::kClasses ? Recycler::kClasses
+                                                                                : (bytes - 1) / Recycler::kStep);
 }
 
-inline void recycle(void* memory, std::size_t bytes) noexcept {
-  const std::size_t list = (bytes - 1) / Recycler::kStep;
-  if (FASTERAPI_UNLIKELY(list >= Recycler::kClasses)) return ::operator delete(memory);
-  if (FASTERAPI_UNLIKELY(recycler.counts[list] >= recycler.limit)) return recycle_slowly(memory);
+inline void* allocate_recycled(std::size_t bytes) {
+  const std::uint8_t list = recycler_list(bytes);
+  if (FASTERAPI_UNLIKELY(list == Recycler::kClasses)) return ::operator new(bytes);
+  if (Recycler::Block* block = recycler.lists[list]; FASTERAPI_LIKELY(block != nullptr)) {
+    recycler.lists[list] = block->next;
+    ++recycler.room[list];
+    return block;
+  }
+  return allocate_slowly((list + std::size_t{1}) * Recycler::kStep);
+}
+
+inline void recycle_to(void* memory, std::uint8_t list) noexcept {
+  if (FASTERAPI_UNLIKELY(list == Recycler::kClasses)) return ::operator delete(memory);
+  if (FASTERAPI_UNLIKELY(recycler.room[list] == 0)) return recycle_slowly(memory);
   auto* block = static_cast<Recycler::Block*>(memory);
   block->next = recycler.lists[list];
   recycler.lists[list] = block;
-  ++recycler.counts[list];
+  --recycler.room[list];
 }
+inline void recycle(void* memory, std::size_t bytes) noexcept { recycle_to(memory, recycler_list(bytes)); }
 
 }  // namespace fasterapi::core::detail

@@ -1,0 +1,125 @@
+"""EventLoop: asyncio's selector loop with the native reactor, timers and ready queue under it.
+
+Hot parts (scheduling, timers, descriptor callbacks, the run loop itself) are native and come first in the
+method resolution order; transports, subprocesses, signals, executors and name resolution are asyncio's own,
+running on them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from asyncio import format_helpers
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from . import _core
+
+T = TypeVar("T")
+logger = logging.getLogger("asyncio")
+
+
+class _NoSelector:
+    """Stands where asyncio keeps its selector: the reactor is underneath the loop, not beside it."""
+
+    def get_map(self) -> dict[Any, Any]:
+        return {}
+
+    def close(self) -> None:
+        return None
+
+
+class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
+    """An asyncio event loop whose poll step is the native reactor.
+
+    HTTP, PostgreSQL and MCP connections of the FasterAPI packages are handled inside that step, in the same
+    thread. Use it through ``asyncio.Runner(loop_factory=fasterapi_core.new_event_loop)``,
+    :func:`fasterapi_core.run` or :func:`fasterapi_core.install`.
+    """
+
+    def __init__(self) -> None:
+        asyncio.SelectorEventLoop.__init__(self, _NoSelector())  # type: ignore[arg-type]
+
+    # ---- running
+
+    def stop(self) -> None:
+        """Stop the loop after the callbacks of the current iteration."""
+        self._stopping = True
+        self._core_stop()
+
+    def close(self) -> None:
+        """Close the loop; pending callbacks are dropped. The loop must not be running."""
+        if self.is_running():
+            raise RuntimeError("Cannot close a running event loop")
+        if self.is_closed():
+            return
+        super().close()
+        self._core_close()
+
+    def set_debug(self, enabled: bool) -> None:
+        """Switch asyncio's debug mode: thread checks, source tracebacks, slow-callback log."""
+        super().set_debug(enabled)
+        self._core_set_debug(bool(enabled))
+
+    def _debug_check(self, callback: object, method: str, threadsafe: bool) -> Any:
+        if not threadsafe:
+            self._check_thread()  # type: ignore[attr-defined]
+        self._check_callback(callback, method)  # type: ignore[attr-defined]
+        traceback = format_helpers.extract_stack(sys._getframe(1))  # type: ignore[attr-defined]
+        return traceback
+
+    def _debug_run(self, handle: Any) -> None:
+        started = self.time()
+        handle._run()
+        elapsed = self.time() - started
+        if elapsed >= self.slow_callback_duration:
+            logger.warning("Executing %s took %.3f seconds", asyncio.base_events._format_handle(handle), elapsed)
+
+    # ---- where asyncio's own code would touch its queue
+
+    def _add_callback(self, handle: Any) -> None:
+        if not handle._cancelled:
+            self._core_enqueue(handle)
+
+    def _add_callback_signalsafe(self, handle: Any) -> None:
+        self._add_callback(handle)
+
+    def _timer_handle_cancelled(self, handle: Any) -> None:
+        return None
+
+    def _process_events(self, event_list: Any) -> None:
+        raise RuntimeError("events are dispatched by the reactor")
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} running={self.is_running()} closed={self.is_closed()} "
+            f"debug={self.get_debug()} backend={self._core_info()['backend']}>"
+        )
+
+
+def new_event_loop() -> EventLoop:
+    """Return a new EventLoop; fits ``asyncio.Runner(loop_factory=...)``."""
+    return EventLoop()
+
+
+def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
+    """Run the coroutine on a new EventLoop and return its result, as ``asyncio.run`` does.
+
+    Raises RuntimeError when a loop is already running in this thread.
+    """
+    with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
+        return runner.run(main)
+
+
+class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
+    """asyncio's default policy that makes EventLoop."""
+
+    def _loop_factory(self) -> EventLoop:
+        return new_event_loop()
+
+
+def install() -> None:
+    """Make EventLoop what ``asyncio.run`` and ``asyncio.new_event_loop`` use in this process."""
+    asyncio.set_event_loop_policy(EventLoopPolicy())
+
