@@ -187,7 +187,7 @@ void Connector::next_address() {
 }
 
 void Connector::try_address() {
-  session_ = std::make_unique<Session>(reactor_, options_, this);
+  session_ = std::make_unique<Session>(reactor_, options_, static_cast<SessionListener*>(this));
   session_->open(addresses_[address_], order_[host_], tls_);
   if (options_->connect_timeout > 0) {
     reactor_.refresh_now();
