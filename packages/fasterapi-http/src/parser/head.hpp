@@ -14,13 +14,13 @@ namespace fasterapi::http {
 namespace parse_errors {
 // clang-format off
 inline constexpr ParseError
-    kBadRequestLine{400, "http.bad_request_line", "The request line is not 'METHOD SP target SP HTTP/1.x CRLF'"},
+    kBadRequestLine{400, "http.bad_request_line", "The request line is not METHOD SP target SP HTTP/1.x CRLF"},
     kBadMethod{400, "http.bad_method", "The method is not a token"},
     kMethodUnknown{501, "http.method_not_implemented", "The method is not implemented by this server"},
     kBadTarget{400, "http.bad_target", "The request target has a form or a character that is not allowed"},
     kUriTooLong{414, "http.uri_too_long", "The request target is longer than max_uri_bytes"},
     kBadVersion{505, "http.version_not_supported", "Only HTTP/1.0 and HTTP/1.1 are spoken here"},
-    kBadLineEnd{400, "http.bad_line_end", "A line ends with something else than CRLF, or holds a control character"},
+    kBadLineEnd{400, "http.bad_line_end", "A line does not end with CRLF, or holds a control character"},
     kBadFieldName{400, "http.bad_header_name", "A header name is empty, not a token, or followed by a blank"},
     kFolded{400, "http.folded_header", "A header line begins with a blank (obsolete line folding)"},
     kHeaderTooLarge{431, "http.header_too_large", "The header section is larger than max_header_bytes"},
@@ -30,7 +30,7 @@ inline constexpr ParseError
     kDuplicate{400, "http.duplicate_header", "A header field that may appear once appears twice"},
     kBadLength{400, "http.bad_content_length", "Content-Length is not a number below 2^63"},
     kBadCoding{400, "http.bad_transfer_encoding", "Transfer-Encoding does not end with one chunked coding"},
-    kUnknownCoding{501, "http.transfer_encoding_not_implemented", "Only the chunked transfer coding is implemented"},
+    kUnknownCoding{501, "http.transfer_encoding_not_implemented", "Only the chunked coding is implemented"},
     kLengthAndCoding{400, "http.length_and_coding", "Content-Length and Transfer-Encoding exclude each other"},
     kLookalike{400, "http.lookalike_header", "A header name looks like a framing field but is not one"},
     kExpectation{417, "http.expectation_failed", "Only 'Expect: 100-continue' is understood"},

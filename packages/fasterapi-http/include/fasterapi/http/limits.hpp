@@ -15,22 +15,22 @@ inline constexpr std::uint32_t kMaxFields = 100;           // hard cap of header
 
 // clang-format off
 //      name                     default     unit        status code                          test
-#define FASTERAPI_HTTP_LIMITS(X)                                                                                   \
-  X(max_uri_bytes,               8 * kKiB,   "bytes",    414, "http.uri_too_long",            "limits_uri_bytes")        \
-  X(max_header_bytes,            32 * kKiB,  "bytes",    431, "http.header_too_large",        "limits_header_bytes")     \
-  X(max_headers,                 kMaxFields, "fields",   431, "http.too_many_headers",        "limits_header_count")     \
-  X(max_body_bytes,              10 * kMiB,  "bytes",    413, "http.body_too_large",          "limits_body_bytes")       \
+#define FASTERAPI_HTTP_LIMITS(X) \
+  X(max_uri_bytes,               8 * kKiB,   "bytes",    414, "http.uri_too_long",            "limits_uri_bytes") \
+  X(max_header_bytes,            32 * kKiB,  "bytes",    431, "http.header_too_large",        "limits_header_bytes") \
+  X(max_headers,                 kMaxFields, "fields",   431, "http.too_many_headers",        "limits_header_count") \
+  X(max_body_bytes,              10 * kMiB,  "bytes",    413, "http.body_too_large",          "limits_body_bytes") \
   X(max_chunk_extension_bytes,   1 * kKiB,   "bytes",    400, "http.chunk_extension_too_large", "limits_chunk_extension") \
-  X(max_trailer_bytes,           8 * kKiB,   "bytes",    431, "http.trailer_too_large",       "limits_trailer_bytes")    \
-  X(max_trailers,                32,         "fields",   431, "http.too_many_trailers",       "limits_trailer_count")    \
-  X(header_timeout_ms,           10'000,     "ms",       408, "http.header_timeout",          "limits_slow_header")      \
-  X(body_grace_ms,               5'000,      "ms",       408, "http.body_timeout",            "limits_slow_body")        \
-  X(min_body_bytes_per_second,   1 * kKiB,   "bytes/s",  408, "http.body_timeout",            "limits_slow_body")        \
-  X(write_stall_ms,              30'000,     "ms",         0, "http.write_stall",             "limits_slow_reader")      \
-  X(max_unsent_bytes,            64 * kKiB,  "bytes",      0, "http.write_stall",             "limits_slow_reader")      \
-  X(keep_alive_ms,               30'000,     "ms",         0, "http.keep_alive_timeout",      "limits_keep_alive")       \
-  X(max_pipelined,               16,         "requests",   0, "http.pipeline_full",           "limits_pipeline")         \
-  X(max_connections,             0,          "sockets",  503, "http.too_many_connections",    "limits_connections")      \
+  X(max_trailer_bytes,           8 * kKiB,   "bytes",    431, "http.trailer_too_large",       "limits_trailer_bytes") \
+  X(max_trailers,                32,         "fields",   431, "http.too_many_trailers",       "limits_trailer_count") \
+  X(header_timeout_ms,           10'000,     "ms",       408, "http.header_timeout",          "limits_slow_header") \
+  X(body_grace_ms,               5'000,      "ms",       408, "http.body_timeout",            "limits_slow_body") \
+  X(min_body_bytes_per_second,   1 * kKiB,   "bytes/s",  408, "http.body_timeout",            "limits_slow_body") \
+  X(write_stall_ms,              30'000,     "ms",         0, "http.write_stall",             "limits_slow_reader") \
+  X(max_unsent_bytes,            64 * kKiB,  "bytes",      0, "http.write_stall",             "limits_slow_reader") \
+  X(keep_alive_ms,               30'000,     "ms",         0, "http.keep_alive_timeout",      "limits_keep_alive") \
+  X(max_pipelined,               16,         "requests",   0, "http.pipeline_full",           "limits_pipeline") \
+  X(max_connections,             0,          "sockets",  503, "http.too_many_connections",    "limits_connections") \
   X(max_connections_per_address, 0,          "sockets",  503, "http.too_many_connections",    "limits_connections")
 // clang-format on
 // max_connections 0: 80 % of RLIMIT_NOFILE; per address (/24, /64) 0: a quarter of that.
