@@ -319,6 +319,9 @@ class HttpEndpoint final : public core::Endpoint {
     in.http = true;
     in.header_version = request.header("mcp-protocol-version");
     bool modern = in.header_version.data() && is_modern_version(in.header_version);
+    if (in.header_version.data() && !modern && !is_legacy_version(in.header_version)) {
+      return refuse(responder, 400, "Unsupported MCP-Protocol-Version");
+    }
     bool answer_session = !modern && !options.stateless;
     if (answer_session && !session(request, responder, false, in.peer)) return;
     in.stateless = options.stateless;

@@ -15,8 +15,10 @@ from . import _build
 
 _core.require_abi(_build.CORE_ABI, "fasterapi-mcp " + _build.VERSION)
 
+from ._client import MCPClient  # noqa: E402
 from ._context import Context  # noqa: E402
 from ._errors import InvalidParams, MCPError, ToolError  # noqa: E402
+from ._proxy import MCPProxy  # noqa: E402
 from ._server import MCPServer  # noqa: E402
 from ._types import (  # noqa: E402
     AssistantMessage,
@@ -53,7 +55,9 @@ __all__ = [
     "ImageContent",
     "InputRequired",
     "InvalidParams",
+    "MCPClient",
     "MCPError",
+    "MCPProxy",
     "MCPServer",
     "Message",
     "ResourceLink",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import stat
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 @contextlib.asynccontextmanager
 async def lifespan(server: MCPServer) -> AsyncIterator[None]:
     """Enters the server's lifespan and prepares its lists."""
-    server._prepare()
     try:
+        await server._start()
+        server._prepare()
         if server._lifespan is None:
             yield
         else:
@@ -29,6 +31,7 @@ async def lifespan(server: MCPServer) -> AsyncIterator[None]:
                 yield
     finally:
         server.close()
+        await server._stop()
 
 
 @contextlib.contextmanager
@@ -104,23 +107,24 @@ def http(server: MCPServer, *, host: str, port: int, path: str, **options: Any) 
     capsule = server.endpoint(**options)
 
     async def main() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         async with lifespan(server):
             await serve(capsule, host=host, port=port, path=path)
 
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
         fasterapi_core.run(main())
 
 
 async def serve(capsule: object, *, host: str, port: int, path: str) -> None:
-    """Finds the installed HTTP server and lets it serve the endpoint."""
+    """Finds the installed HTTP server and lets it serve the endpoint until cancelled."""
     from importlib.metadata import entry_points
 
-    found = list(entry_points(group="fasterapi.http_server"))
+    found = list(entry_points(group="fasterapi.http_server", name="asyncio"))
     if not found:
         raise ImportError(
             "serving over HTTP needs an HTTP server of the family: pip install 'fasterapi-mcp[http]'"
         )
-    serve_endpoint = found[0].load()
-    outcome = serve_endpoint(capsule, path=path, host=host, port=port)
-    if asyncio.iscoroutine(outcome):
-        await outcome
+    await found[0].load()(capsule, path=path, host=host, port=port)

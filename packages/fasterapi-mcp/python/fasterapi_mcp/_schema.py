@@ -227,7 +227,8 @@ class Returns:
         if self._adapter is None:
             text = json_dumps(self._scalar(value))
         else:
-            text = self._adapter.dump_json(self._adapter.validate_python(value), by_alias=True)
+            checked = self._adapter.validate_python(value)
+            text = self._adapter.dump_json(checked, by_alias=True, fallback=_fallback)
         return b'{"result":' + text + b"}" if self.wrapped else text
 
     def _scalar(self, value: Any) -> Any:

@@ -589,7 +589,8 @@ class MCPServer:
         try:
             value = await feature.run(arguments, context, self._in_thread)
         except InputNeeded as needed:
-            value = InputRequired({needed.key: needed.request})
+            # The state carries the answers of earlier rounds, which the client does not repeat.
+            value = InputRequired({needed.key: needed.request}, "")
         if isinstance(value, InputRequired):
             return self._input_required(context, params, call, value)
         return _Done(value)
@@ -732,6 +733,12 @@ class MCPServer:
         from . import _run
 
         await _run.stdio_async(self)
+
+    async def _start(self) -> None:
+        """Runs before the first message."""
+
+    async def _stop(self) -> None:
+        """Runs after the last one."""
 
     def close(self) -> None:
         """Ends subscriptions and legacy sessions, and cancels their calls."""
