@@ -139,7 +139,7 @@ def run_logged(
         if step and progress is not None:
             progress.states[name] = f"{step[1]}/{step[2]}"
     if process.wait() != 0:
-        errors = [line for line in lines if re.search(r"\berror\b|Error:|FAILED", line)][:20]
+        errors = [line for line in lines if re.search(r"\berror: |Error: |FAILED: ", line)][:20]
         raise Failure(
             f"{name} failed ({' '.join(str(part) for part in command[:6])} ...)\n"
             + "".join(lines[-60:])
@@ -344,12 +344,11 @@ def build(force: bool = False) -> None:
             continue
         with Progress(f"building {', '.join(stale)}") as progress:
 
-            def install(name: str, progress: Progress = progress) -> None:
+            def install(name: str, progress: Progress = progress, digests: dict[str, str] = digests) -> None:
                 pip_build(name, ["install", "--force-reinstall"], progress)
+                set_stamp(f"built-{name}", digests[name])
 
             each(stale, install)
-        for name in stale:
-            set_stamp(f"built-{name}", digests[name])
 
 
 def native_tests(sanitize: str = "") -> None:
@@ -358,7 +357,16 @@ def native_tests(sanitize: str = "") -> None:
     ensure_tools("build")
     folder = ROOT / "build" / ("native" + (f"-{sanitize.replace(',', '-')}" if sanitize else ""))
     with Progress("building the native tests") as progress:
-        configure: list[str | Path] = ["cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", "-DFASTERAPI_TESTS=ON"]
+        configure: list[str | Path] = [
+            "cmake",
+            "-S",
+            ROOT,
+            "-B",
+            folder,
+            "-G",
+            "Ninja",
+            "-DFASTERAPI_TESTS=ON",
+        ]
         if sanitize:
             configure.append(f"-DFASTERAPI_SANITIZE={sanitize}")
         run_logged("configure", configure, progress)
