@@ -4,7 +4,8 @@
 //            compare-and-swap, and the owner takes all that came back with one exchange when it runs dry
 //   Threads  acquire() by the owner (the thread that made the pool); release() by any. No list is popped by two
 //            threads, so there is neither a hot shared stack nor an ABA problem
-//   Bounds   at most `max_idle` free objects are kept (what other threads give back counts once collected)
+//   Bounds   at most `max_idle` free objects are kept (what other threads give back counts once collected); the
+//            stack of them is allocated with the pool
 //   Ownership  every object goes back before the pool is destroyed: debug builds abort otherwise
 #include <atomic>
 #include <cassert>
@@ -43,8 +44,8 @@ class ObjectPool {
   };
   using Ptr = std::unique_ptr<T, Give>;
 
-  explicit ObjectPool(std::size_t max_idle = 256) noexcept
-      : owner_(detail::thread_mark()), max_idle_(max_idle) {}
+  explicit ObjectPool(std::size_t max_idle = 256)
+      : free_(new Block*[max_idle + 1]), owner_(detail::thread_mark()), max_idle_(max_idle) {}
   ~ObjectPool() {
     collect();
     assert(acquired_ == released_ && "an object outlives its pool");
@@ -57,16 +58,14 @@ class ObjectPool {
   template <class... Args>
   T* acquire(Args&&... args) {
     assert(owned() && "acquire() on a thread that does not own the pool");
-    Block* block = free_;
-    if (FASTERAPI_UNLIKELY(!block)) block = refill();
-    free_ = block->next;
-    --idle_;
+    if (FASTERAPI_UNLIKELY(idle_ == 0)) refill();
+    Block* block = free_[--idle_];
     try {
       T* object = ::new (static_cast<void*>(&block->object)) T(std::forward<Args>(args)...);
       ++acquired_;
       return object;
     } catch (...) {
-      keep(block);
+      free_[idle_++] = block;
       throw;
     }
   }
@@ -81,13 +80,7 @@ class ObjectPool {
     Block* block = reinterpret_cast<Block*>(object);
     if (FASTERAPI_LIKELY(owned())) {
       ++released_;
-      if (FASTERAPI_LIKELY(idle_ < max_idle_)) {
-        keep(block);
-      } else {
-        delete block;
-        ++freed_;
-      }
-      return;
+      return keep(block);
     }
     // Release: what the destructor wrote is visible to the owner, who acquires in collect().
     Block* first = returned_.load(std::memory_order_relaxed);
@@ -99,11 +92,7 @@ class ObjectPool {
   /// Owner only: frees idle memory down to `keep` objects.
   void trim(std::size_t keep) noexcept {
     collect();
-    while (idle_ > keep) {
-      delete std::exchange(free_, free_->next);
-      --idle_;
-      ++freed_;
-    }
+    for (; idle_ > keep; ++freed_) delete free_[--idle_];
   }
   /// Owner only.
   ObjectPoolStatistics statistics() const noexcept {
@@ -113,9 +102,12 @@ class ObjectPool {
  private:
   bool owned() const noexcept { return detail::thread_mark() == owner_; }
   void keep(Block* block) noexcept {
-    block->next = free_;
-    free_ = block;
-    ++idle_;
+    if (FASTERAPI_LIKELY(idle_ < max_idle_)) {
+      free_[idle_++] = block;
+    } else {
+      delete block;
+      ++freed_;
+    }
   }
   void collect() noexcept {
     Block* block = returned_.exchange(nullptr, std::memory_order_acquire);
@@ -123,22 +115,16 @@ class ObjectPool {
       keep(std::exchange(block, block->next));
       ++released_;
     }
-    while (idle_ > max_idle_) {
-      delete std::exchange(free_, free_->next);
-      --idle_;
-      ++freed_;
-    }
   }
-  Block* refill() {
+  void refill() {
     if (returned_.load(std::memory_order_relaxed)) collect();
-    if (!free_) {
-      keep(new Block);
+    if (idle_ == 0) {
+      free_[idle_++] = new Block;
       ++allocated_;
     }
-    return free_;
   }
 
-  Block* free_ = nullptr;
+  const std::unique_ptr<Block*[]> free_;  // a stack: a list within the blocks would touch their memory
   std::size_t idle_ = 0;
   std::uintptr_t owner_;
   std::size_t max_idle_;
