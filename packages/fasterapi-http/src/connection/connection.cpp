@@ -295,6 +295,7 @@ void Connection::after_input() noexcept {
   if (FASTERAPI_UNLIKELY(closing_)) return end_after_flush();
   if (phase_ == Phase::idle) {
     since_ = server_.reactor().now();
+    arm(since_ + static_cast<Nanos>(server_.limits().keep_alive_ms) * kMillisecond);  // a compare, mostly
     if (FASTERAPI_UNLIKELY(inbox_ && stream_.unsent())) return stream_.pause_reading();  // until on_drained()
     if (FASTERAPI_UNLIKELY(server_.draining_ && !inbox_)) {
       closing_ = true;
