@@ -26,12 +26,13 @@ PyObject* running_loop() { return PyObject_CallNoArgs(g_get_running_loop); }
 
 // ---------------------------------------------------------------- acquisition
 
-Acquisition::Acquisition(Hub* h) : timer(&Acquisition::timed_out, this), hub(h) {}
+Acquisition::Acquisition(Hub* h) : timer(&Acquisition::timed_out, this), hub(h) { hub->ref(); }
 
 Acquisition::~Acquisition() {
   if (timer.armed() && hub->reactor()) hub->reactor()->cancel(timer);
   Py_XDECREF(future);
   Py_XDECREF(owner);
+  hub->unref();
 }
 
 void Acquisition::fail(Ref error) noexcept {
@@ -177,6 +178,7 @@ std::size_t Hub::leased_count() const noexcept {
 }
 
 void Hub::grow(std::size_t wanted) noexcept {
+  HubRef keep(this);
   if (closing && !single) return;
   std::size_t connecting = 0, alive = 0;
   for (const auto& link : links) {
@@ -193,13 +195,14 @@ void Hub::grow(std::size_t wanted) noexcept {
   }
 }
 
-void Hub::link_ready(Link& link) noexcept {
-  (void)link;
+void Hub::link_ready(Link&) noexcept {
+  HubRef keep(this);
   check_open();
   pump();
 }
 
 void Hub::link_failed(Link& link, const Failure& why) noexcept {
+  HubRef keep(this);
   ++stats.connect_errors;
   link.closing = true;
   reactor_->defer(*sweep_);
@@ -242,6 +245,7 @@ void Hub::link_closed(Link& link) noexcept {
 
 void Hub::sweep(void* self) noexcept {
   auto* hub = static_cast<Hub*>(self);
+  HubRef keep(hub);
   auto dead = [](const std::unique_ptr<Link>& link) {
     return link->closing && (!link->session || !link->session->is_open());
   };
@@ -356,6 +360,7 @@ void Hub::wait_for_lease(Acquisition* a) {
 }
 
 void Hub::pump() noexcept {
+  HubRef keep(this);
   while (!waiting.empty()) {
     Waiter w = waiting.front();
     if (w.request) {
@@ -440,6 +445,7 @@ void Hub::close() noexcept {
 }
 
 void Hub::terminate() noexcept {
+  HubRef keep(this);
   closing = true;
   fail_waiting(closed_error());
   for (std::size_t i = 0; i < links.size(); ++i) links[i]->abort("the pool was terminated");

@@ -201,6 +201,18 @@ class Hub {
   std::unique_ptr<core::Deferred> sweep_;
 };
 
+/// Keeps a hub for a scope.
+class HubRef {
+ public:
+  explicit HubRef(Hub* hub) noexcept : hub_(hub) { hub_->ref(); }
+  ~HubRef() { hub_->unref(); }
+  HubRef(const HubRef&) = delete;
+  HubRef& operator=(const HubRef&) = delete;
+
+ private:
+  Hub* hub_;
+};
+
 /// Resolves a wait; any thread that holds the GIL. Takes both references.
 void finish_wait(Wait& wait, PyObject* value, PyObject* error) noexcept;
 bool init_hub();
