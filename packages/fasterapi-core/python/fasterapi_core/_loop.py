@@ -108,6 +108,8 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
 
     Raises RuntimeError when a loop is already running in this thread.
     """
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError("fasterapi_core.run() cannot be called from a running event loop")
     with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
         return runner.run(main)
 
