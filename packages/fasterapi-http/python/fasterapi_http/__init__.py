@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio as _asyncio  # before core: its extension must find the one _asyncio that asyncio uses
+
 import fasterapi_core as _core
 
 from . import _build
 
 _core.require_abi(_build.CORE_ABI, "fasterapi-http " + _build.VERSION)
 
-import asyncio as _asyncio  # noqa: E402
 import uuid as _uuid  # noqa: E402
 
 from . import _cookies, _http  # noqa: E402
