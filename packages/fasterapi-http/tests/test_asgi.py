@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from asgi_support import Hosted
-from conftest import Client
+from http_client import Client
 
 
 @pytest.fixture

@@ -178,7 +178,7 @@ def test_disconnects_are_seen_by_starlette(host: Any) -> None:
 
         return StreamingResponse(pieces())
 
-    client, hosted = host(app)
+    client, _ = host(app)
     with pytest.raises(httpx.ReadTimeout):
         client.get("/poll", timeout=0.2)
     assert seen.wait(5)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from asgi_support import Program, free_port
-from conftest import Client
+from http_client import Client
 
 APP = """
 import asyncio, os
