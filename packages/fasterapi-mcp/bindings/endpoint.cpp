@@ -49,7 +49,7 @@ class HttpChannel final : public Channel, public std::enable_shared_from_this<Ht
   }
   /// GET: the session's own stream.
   void open_stream() {
-    start_stream();
+    start_stream(false);
     watch();
   }
   /// GET with Last-Event-ID: the client has come back for the rest of a stream.
@@ -77,7 +77,7 @@ class HttpChannel final : public Channel, public std::enable_shared_from_this<Ht
     if (state_ == State::fresh && (!always_sse_ || status != 200)) {
       respond(status, text);
     } else if (state_ == State::fresh) {
-      start_stream();
+      start_stream(false);
       write_event(text);
       finish_stream();
     } else if (state_ == State::streaming) {
@@ -119,7 +119,9 @@ class HttpChannel final : public Channel, public std::enable_shared_from_this<Ht
   bool is_http() const noexcept override { return true; }
   void set_modern() override { always_sse_ = false; }
   bool detach_stream() override {
-    if (!resumable() || state_ != State::streaming) return false;
+    if (!resumable() || !always_sse_) return false;
+    if (state_ == State::fresh) start_stream();
+    if (state_ != State::streaming) return false;
     responder_->on_disconnect(nullptr, nullptr);
     responder_->finish();
     detach();
@@ -157,10 +159,11 @@ class HttpChannel final : public Channel, public std::enable_shared_from_this<Ht
     responder_->start(200, kEventStream, {fields, count});
   }
 
-  void start_stream() {
+  /// `resume`: events get ids and the client a first one, so that it can come back for the rest.
+  void start_stream(bool resume = true) {
     state_ = State::streaming;
     start_headers();
-    if (resumable()) {
+    if (resume && resumable()) {
       stream_ = peer_->next_stream++;
       char prime[64];
       int n = std::snprintf(prime, sizeof prime, "id: %lld_0\ndata: \n\n", stream_);
@@ -219,7 +222,7 @@ class HttpChannel final : public Channel, public std::enable_shared_from_this<Ht
     for (auto& weak : calls_)
       if (auto call = weak.lock()) modern = modern || call->modern;
     // Until 2025-11-25 a broken connection is not a cancellation; from 2026-07-28 on it is.
-    if (!modern && state_ == State::streaming && resumable()) return detach();
+    if (!modern && state_ == State::streaming && stream_ != 0) return detach();
     state_ = State::done;
     if (modern) cancel_calls();
   }

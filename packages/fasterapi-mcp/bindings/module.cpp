@@ -119,6 +119,7 @@ void bind_engine(nb::module_& m) {
 
 NB_MODULE(_mcp, m) {
   if (!fasterapi::core::py::import_core()) nanobind::raise_python_error();
+  nanobind::set_leak_warnings(false);  // a server lives as long as its process; users must not be alarmed
   m.attr("MODERN_VERSION") = std::string(fasterapi::mcp::kModernVersion);
   m.attr("LEGACY_VERSIONS") =
       std::vector<std::string>(fasterapi::mcp::kLegacyVersions.begin(), fasterapi::mcp::kLegacyVersions.end());
