@@ -198,7 +198,8 @@ int Reactor::turn(Nanos timeout) noexcept {
   int n = 0;
   // Poll first: under load something is always ready, and the GIL need not change hands.
   n = backend_->wait(events, kEventsPerWait, 0);
-  if (n == 0 && timeout != 0 && deferred_head_ == nullptr && posted_.empty()) {
+  // After deferred work the caller's idea of how long to sleep is out of date: it may have made something ready.
+  if (n == 0 && timeout != 0 && dispatched == 0 && deferred_head_ == nullptr && posted_.empty()) {
     refresh_now();
     Nanos next = wheel_.next_deadline();
     Nanos wait = timeout;
