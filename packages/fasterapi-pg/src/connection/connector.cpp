@@ -302,6 +302,7 @@ void Connector::accept() noexcept {
 }
 
 void Connector::give_up() noexcept {
+  reactor_.post([] {});  // see Session::on_closed()
   Failure all;
   if (failures_.empty()) {
     all = {Failure::Kind::connect, "no host to connect to", {}};
@@ -367,6 +368,7 @@ class Canceller final : private core::StreamHandler {
   void on_eof() noexcept override { stream_.close(); }
   void on_closed(int) noexcept override { finish(); }
   void finish() noexcept {
+    stream_.reactor().post([] {});
     if (done_) done_(arg_);
     delete this;
   }

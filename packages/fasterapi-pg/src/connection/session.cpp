@@ -65,6 +65,8 @@ void Session::set_socket_options() noexcept {
 
 void Session::on_closed(int error) noexcept {
   if (state_ == State::closed) return;
+  // This may run at the start of a turn, ahead of its wait: what it completes must not sleep through that.
+  reactor_.post([] {});
   if (failure_.kind == Failure::Kind::none) {
     bool login = state_ != State::ready && state_ != State::closing;
     if (error == EPROTO && stream_.tls()) {
