@@ -103,18 +103,22 @@ def test_starlette(host: Any) -> None:
     assert hosted.errors == []
 
 
+class Item(BaseModel):
+    name: str
+    price: float
+
+
+closed: list[str] = []
+
+
+async def resource() -> AsyncIterator[str]:
+    yield "resource"
+    closed.append("resource")
+
+
 def test_fastapi(host: Any) -> None:
-    class Item(BaseModel):
-        name: str
-        price: float
-
-    closed: list[str] = []
+    closed.clear()
     after = threading.Event()
-
-    async def resource() -> AsyncIterator[str]:
-        yield "resource"
-        closed.append("resource")
-
     app = FastAPI()
 
     @app.get("/users/{user_id}")
