@@ -107,14 +107,11 @@ async def test_sampling(prompt: str, ctx: Context) -> str:
     return "LLM response: " + (content.get("text", "?") if isinstance(content, dict) else "?")
 
 
-class User(BaseModel):
-    response: str = Field(description="User's response")
-
-
 @server.tool
 async def test_elicitation(message: str, ctx: Context) -> str:
     "Asks the user"
-    answer = await ctx.elicit(message, User)
+    schema = {"type": "object", "properties": {"response": {"type": "string", "description": "Your answer"}}}
+    answer = await ctx.elicit(message, schema)
     return f"User response: action={answer.action}"
 
 

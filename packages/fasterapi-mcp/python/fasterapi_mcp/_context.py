@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fasterapi_core import json_dumps
 
-from ._errors import MISSING_CLIENT_CAPABILITY, InvalidParams, MCPError
+from ._errors import MISSING_CLIENT_CAPABILITY, InvalidParams, MCPError, ToolError
 from ._types import ElicitResult
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ class Context:
         answer = await self._ask(
             key, "elicitation/create", {"message": message, "requestedSchema": wire}, "elicitation"
         )
-        return _elicit_result(answer, schema)
+        return self._elicited(answer, schema)
 
     async def elicit_url(self, message: str, url: str, *, key: str | None = None) -> ElicitResult:
         """Asks the user to open a URL (payments, sign-in). "accept" is consent only, not completion."""
@@ -240,7 +240,7 @@ class Context:
 
             params["elicitationId"] = str(uuid.uuid4())
         answer = await self._ask(key, "elicitation/create", params, "elicitation")
-        return _elicit_result(answer, {})
+        return self._elicited(answer, {})
 
     async def sample(
         self, messages: str | list[dict[str, Any]], *, max_tokens: int = 1024, key: str | None = None, **more: Any
@@ -264,6 +264,15 @@ class Context:
             raise InvalidParams("The answer to roots/list is malformed")
         roots: list[dict[str, Any]] = answer["roots"]
         return roots
+
+    def _elicited(self, answer: Any, schema: Any) -> ElicitResult:
+        try:
+            return _elicit_result(answer, schema)
+        except InvalidParams as error:
+            if self._call.modern:
+                raise
+            # The client's answer is not part of its tools/call: the tool has failed, not the request.
+            raise ToolError(str(error)) from error
 
     async def _ask(self, key: str | None, method: str, params: dict[str, Any], capability: str) -> Any:
         if capability not in self.client_capabilities:
