@@ -5,9 +5,11 @@ FastAPI is only the oracle here (extra ``test``); nothing of it is used by the p
 
 import json
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import fasterapi
+from fasterapi.testclient import TestClient
 import httpx
 import pytest
 import sample_app
@@ -164,11 +166,29 @@ def comparable(response: httpx.Response) -> dict[str, Any]:
     return {"status": response.status_code, "headers": headers, "body": body}
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]} {case[1][:40]} {str(case[2])[:40]}")
+def name_of(case: Any) -> str:
+    return f"{case[0]} {case[1][:40]} {str(case[2])[:40]}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_asgi_lane_answers_as_fastapi(case: Any, oracle: Any, ours: Any) -> None:
     method, url, options = case
     expected = comparable(asgi_request(oracle, method, url, **options))
     assert comparable(asgi_request(ours, method, url, **options)) == expected
+
+
+@pytest.fixture(scope="module")
+def native_client(ours: Any) -> Iterator[TestClient]:
+    with TestClient(ours, raise_server_exceptions=False, follow_redirects=False) as client:
+        del client.headers["user-agent"]
+        yield client
+
+
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_native_lane_answers_as_fastapi(case: Any, oracle: Any, native_client: TestClient) -> None:
+    method, url, options = case
+    expected = comparable(asgi_request(oracle, method, url, **options))
+    assert comparable(native_client.request(method, url, **options)) == expected
 
 
 def test_openapi_document_is_fastapis(oracle: Any, ours: Any) -> None:

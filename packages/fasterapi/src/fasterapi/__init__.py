@@ -1,5 +1,7 @@
 """FasterAPI: HTTP, PostgreSQL and MCP native on one reactor, under a Pythonic ``App``."""
 
+import asyncio as _asyncio  # noqa: F401  # before the native modules: asyncio must find its own C half first
+
 from . import status
 from ._version import __version__
 from .applications import App, FastAPI

@@ -65,7 +65,7 @@ def _code_of(call: Any) -> types.CodeType | None:
         return call.__code__
     if inspect.isclass(call):
         plain = type(call) is type and call.__new__ is object.__new__
-        init = call.__init__  # type: ignore[misc]
+        init = call.__init__
         return init.__code__ if plain and isinstance(init, types.FunctionType) else None
     return None
 

@@ -332,8 +332,9 @@ def _inferred(annotation: Any, kind: Any, default: Any, is_path: bool) -> FieldI
 def _analyse_parameter(
     name: str, annotation: Any, default: Any, wanted: set[str]
 ) -> tuple[Any, params.Depends | None, Field | None]:
-    if isinstance(annotation, getattr(typing, "TypeAliasType", ())):
-        annotation = annotation.__value__
+    alias_type: Any = getattr(typing, "TypeAliasType", ())
+    if isinstance(annotation, alias_type):
+        annotation = getattr(annotation, "__value__", annotation)
     if annotation is inspect.Parameter.empty:
         annotation = Any
     is_path = name in wanted

@@ -215,7 +215,8 @@ def parameter_model(field: Field) -> type[BaseModel] | None:
         return None
     if isinstance(field.info, params.Query | params.Header | params.Cookie):
         return model_of(field.info.annotation)
-    return field.info.annotation if is_subclass(field.info.annotation, BaseModel) else None
+    annotation: Any = field.info.annotation
+    return annotation if is_subclass(annotation, BaseModel) else None
 
 
 def form_model(field: Field) -> type[BaseModel] | None:

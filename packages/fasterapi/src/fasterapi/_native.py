@@ -17,6 +17,7 @@ from ._cleanup import CleanupStack
 from ._native_request import NativeRequest
 from ._plan import NotNative, Plan, UseSlowLane, compile_route, hand_over, response_spec
 from ._route import APIRoute, APIWebSocketRoute, BaseRoute
+from ._serialize import forget_models
 from .concurrency import run_in_threadpool
 from .exception_handlers import http_exception_handler
 from .middleware.exceptions import call_handler, find_handler, server_error
@@ -74,6 +75,7 @@ def _example(path: str) -> str:
 
 def build_server(app: App, *, report: Report | None = None, **options: Any) -> Any:
     """Return a ``fasterapi_http.Server`` with everything of ``app``, ready to start."""
+    forget_models()
     lane = NativeLane(app, report or _log_error)
     native = runs_native(app)
     asgi = app if not native or lane.needs_asgi else None

@@ -72,7 +72,7 @@ class Plan:
         """Swap the code of the generated function: a request pays nothing for the possibility of overrides."""
         if self._codes is not None:
             fast, slow = self._codes
-            self.endpoint.__code__ = slow if overridden & self.calls else fast  # type: ignore[attr-defined]
+            self.endpoint.__code__ = slow if overridden & self.calls else fast
 
 
 def compile_route(route: APIRoute) -> Plan:
@@ -204,7 +204,7 @@ class _Compiler:
         factory = field.info.default_factory
         default = field.info.default
         if factory in _FRESH:
-            return self.argument((source, wire, convert, False, factory()), "a")  # type: ignore[misc,operator,call-arg]
+            return self.argument((source, wire, convert, False, factory()), "a")
         if factory is None and isinstance(default, _IMMUTABLE):
             return self.argument((source, wire, convert, False, default), "a")
         if factory is None and type(default) in _FRESH and not default:

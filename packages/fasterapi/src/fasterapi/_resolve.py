@@ -103,9 +103,8 @@ class Context:
 def injected_response() -> Response:
     """Make the object behind a ``response: Response`` parameter: its status counts only once it is set."""
     response = Response()
-    if "content-length" in response.headers:
-        del response.headers["content-length"]
-    response.status_code = 0
+    response.status_code = None
+    response.raw_headers = []
     return response
 
 

@@ -19,7 +19,7 @@ from ._dependant import Dependant, analyse, analyse_depends, return_annotation, 
 from ._fields import Field, Undefined, body_model, form_model, make_field
 from ._options import RouteOptions, chosen
 from ._paths import NoMatchFound, PathTemplate, path_of
-from ._resolve import Context, call_sync, load_body, resolve
+from ._resolve import Context, call_sync, injected_response, load_body, resolve
 from ._serialize import Serializer, renders_plain_json
 from ._streams import StreamKind, stream_item_type, stream_response
 from .datastructures import DefaultPlaceholder, URLPath
@@ -300,7 +300,7 @@ class APIRoute(BaseRoute):
         _, errors = await resolve(self.dependant, context)
         if errors:
             raise RequestValidationError(errors)
-        seed_response = SeedResponse()
+        seed_response = injected_response()
         arguments = (request, seed_response)[: len(inspect.signature(self.endpoint).parameters)]
         result = self.endpoint(*arguments)
         if inspect.isawaitable(result):
@@ -397,39 +397,6 @@ class APIRoute(BaseRoute):
         return (
             f"{type(self).__name__}(path={self.path!r}, name={self.name!r}, methods={sorted(self.methods)!r})"
         )
-
-
-class SeedResponse(Response):
-    """The ``res`` of a ``(req, res)`` handler on the ASGI lane: ``res.status(404).json({...})``."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        if "content-length" in self.headers:
-            del self.headers["content-length"]
-
-    def status(self, code: int) -> SeedResponse:
-        """Set the status; return self."""
-        self.status_code = code
-        return self
-
-    def _set(self, body: bytes, media_type: str) -> SeedResponse:
-        self.body = body
-        self.headers.setdefault("content-type", media_type)
-        return self
-
-    def json(self, value: Any) -> SeedResponse:
-        """Answer with JSON; return self."""
-        from ._serialize import encode_plain
-
-        return self._set(encode_plain(value), "application/json")
-
-    def text(self, value: str) -> SeedResponse:
-        """Answer with plain text; return self."""
-        return self._set(value.encode(), "text/plain; charset=utf-8")
-
-    def send(self, value: bytes) -> SeedResponse:
-        """Answer with bytes; return self."""
-        return self._set(bytes(value), "application/octet-stream")
 
 
 def merge_headers(response: Any, injected: Any) -> None:

@@ -17,7 +17,7 @@ from .responses import JSONResponse
 
 _SCALARS = frozenset({str, int, float, bool, types.NoneType})
 _UTC_Z: int = getattr(_core, "OPT_UTC_Z", 0)  # pydantic writes UTC as "Z"
-_dumps = _core.json_dumps
+_dumps: Callable[..., bytes] = _core.json_dumps
 
 
 class _NotPlain(TypeError):
@@ -99,31 +99,36 @@ def exact_check(annotation: Any) -> Callable[[Any], bool] | None:
     None when the annotation has anything beyond lists, string-keyed dicts, JSON scalars and Any. Keys of dicts are left to the
     encoder, which refuses other keys than strings.
     """
-    kinds = _scalar_types(annotation)
-    if kinds is not None:
-        return lambda value: type(value) in kinds
+    scalars = _scalar_types(annotation)
+    if scalars is not None:
+        return lambda value: type(value) in scalars
     origin, args = get_origin(annotation) or annotation, get_args(annotation)
     if origin is dict and (not args or args[0] is str):
-        inner = args[1] if args else Any
-        if inner is Any:
-            return lambda value: type(value) is dict
-        kinds, check = _scalar_types(inner), exact_check(inner)
-        if kinds is not None:
-            return lambda value: type(value) is dict and kinds.issuperset(map(type, value.values()))
-        return (
-            None if check is None else lambda value: type(value) is dict and all(map(check, value.values()))
-        )
+        return _check_items(dict, args[1] if args else Any)
     if origin is list:
-        inner = args[0] if args else Any
-        if inner is Any:
-            return lambda value: type(value) is list
-        kinds, check = _scalar_types(inner), exact_check(inner)
-        if kinds is None and inner in (dict, dict[str, Any]):
-            kinds = frozenset({dict})
-        if kinds is not None:
-            return lambda value: type(value) is list and kinds.issuperset(map(type, value))
-        return None if check is None else lambda value: type(value) is list and all(map(check, value))
+        return _check_items(list, args[0] if args else Any)
     return None
+
+
+def _check_items(container: type[Any], inner: Any) -> Callable[[Any], bool] | None:
+    """Return the test for a dict or list of ``inner``: one pass in C where the items' types alone decide."""
+    if inner is Any:
+        return lambda value: type(value) is container
+    kinds = _scalar_types(inner)
+    if kinds is None and inner in (dict, dict[str, Any]):
+        kinds = frozenset({dict})
+    if kinds is not None:
+        known = kinds
+        if container is dict:
+            return lambda value: type(value) is dict and known.issuperset(map(type, value.values()))
+        return lambda value: type(value) is list and known.issuperset(map(type, value))
+    found = exact_check(inner)
+    if found is None:
+        return None
+    check = found
+    if container is dict:
+        return lambda value: type(value) is dict and all(map(check, value.values()))
+    return lambda value: type(value) is list and all(map(check, value))
 
 
 def _scalar_types(annotation: Any) -> frozenset[type[Any]] | None:
@@ -137,9 +142,42 @@ def _scalar_types(annotation: Any) -> frozenset[type[Any]] | None:
     return frozenset({annotation}) if isinstance(annotation, type) and annotation in _SCALARS else None
 
 
+class _Aliases:
+    """Whether some pydantic model in the process is serialised under other names than its own.
+
+    The native encoder writes a model that it meets inside plain data by field name; FastAPI writes aliases. Where no model has
+    any, the two are the same. Looked at once, and again whenever a server is built.
+    """
+
+    exist: bool | None = None
+
+    @classmethod
+    def look(cls) -> bool:
+        models = list(BaseModel.__subclasses__())
+        cls.exist = False
+        while models and not cls.exist:
+            model = models.pop()
+            models.extend(model.__subclasses__())
+            fields = getattr(model, "model_fields", {}) if model.__pydantic_complete__ else {}
+            cls.exist = any(info.serialization_alias or info.alias for info in fields.values())
+        return cls.exist
+
+
+def forget_models() -> None:
+    """Look at the models anew at the next response."""
+    _Aliases.exist = None
+
+
+def _natively_safe(value: Any) -> bool:
+    exist = _Aliases.exist
+    if exist is None:
+        exist = _Aliases.look()
+    return not exist or _only_scalars(value)
+
+
 def _plain_encoder(fits: Callable[[Any], bool], otherwise: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
     def encode(value: Any) -> bytes:
-        if fits(value):
+        if fits(value) and _natively_safe(value):
             try:
                 return _dumps(value, default=_refuse, option=_UTC_Z)
             except (TypeError, ValueError):  # NaN, a key that is no string, a type with rules of its own

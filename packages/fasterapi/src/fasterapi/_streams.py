@@ -66,7 +66,7 @@ async def _events(source: Any, field: Field | None) -> AsyncIterator[bytes]:
     pending: asyncio.Task[Any] | None = None
     try:
         while True:
-            pending = asyncio.ensure_future(anext(iterator))  # type: ignore[arg-type]
+            pending = asyncio.ensure_future(anext(iterator))
             while not (await asyncio.wait({pending}, timeout=PING_SECONDS))[0]:
                 # Nothing to say for a while: a comment keeps proxies from closing the connection.
                 yield KEEP_ALIVE
@@ -98,7 +98,7 @@ def stream_response(
     )
 
 
-async def pieces(source: Any) -> AsyncIterator[Any]:
+async def pieces(source: Any) -> AsyncGenerator[Any, None]:
     """Iterate a response body of either kind: plain iterables run in the thread pool."""
     async for item in _items(source):
         yield item

@@ -281,7 +281,7 @@ class UploadFile:
             self.size += len(data)
         spool = isinstance(self.file, tempfile.SpooledTemporaryFile)
         if self._in_memory and (
-            not spool or self.file.tell() + len(data) <= (self.file._max_size or 1 << 62)
+            not spool or self.file.tell() + len(data) <= (getattr(self.file, "_max_size", 0) or 1 << 62)
         ):
             self.file.write(data)
         else:
@@ -438,7 +438,7 @@ class MutableHeaders(Headers, MutableMapping[str, str]):
         old = self.get("vary")
         self["vary"] = f"{old}, {vary}" if old else vary
 
-    def setdefault(self, key: str, default: str = "") -> str:  # type: ignore[override]
+    def setdefault(self, key: str, default: str = "") -> str:
         """Return the header, adding it with ``default`` when it is missing."""
         if key not in self:
             self[key] = default

@@ -32,7 +32,8 @@ def _constraints(given: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not Unset}
 
 
-class _Parameter(FieldInfo):
+# FieldInfo is final for type checkers only; frameworks subclass it to carry their own data through Annotated.
+class _Parameter(FieldInfo):  # type: ignore[misc]
     """What path, query, header, cookie and body parameters share."""
 
     in_: ParamTypes | None = None
@@ -120,11 +121,11 @@ class _Parameter(FieldInfo):
         return f"{type(self).__name__}({self.default})"
 
 
-class Param(_Parameter):
+class Param(_Parameter):  # type: ignore[misc]
     """A parameter outside the body."""
 
 
-class Path(Param):
+class Path(Param):  # type: ignore[misc]
     """A part of the URL path; always required."""
 
     in_ = ParamTypes.path
@@ -135,13 +136,13 @@ class Path(Param):
         super().__init__(default=..., **kwargs)
 
 
-class Query(Param):
+class Query(Param):  # type: ignore[misc]
     """A query string parameter."""
 
     in_ = ParamTypes.query
 
 
-class Header(Param):
+class Header(Param):  # type: ignore[misc]
     """A header; underscores of the parameter's name become hyphens unless ``convert_underscores`` is false."""
 
     in_ = ParamTypes.header
@@ -151,13 +152,13 @@ class Header(Param):
         super().__init__(default=default, **kwargs)
 
 
-class Cookie(Param):
+class Cookie(Param):  # type: ignore[misc]
     """A cookie."""
 
     in_ = ParamTypes.cookie
 
 
-class Body(_Parameter):
+class Body(_Parameter):  # type: ignore[misc]
     """The request body or, when several body parameters exist or ``embed`` is set, one member of it."""
 
     def __init__(
@@ -173,7 +174,7 @@ class Body(_Parameter):
         super().__init__(default=default, **kwargs)
 
 
-class Form(Body):
+class Form(Body):  # type: ignore[misc]
     """A field of an urlencoded or multipart form."""
 
     def __init__(
@@ -182,7 +183,7 @@ class Form(Body):
         super().__init__(default=default, media_type=media_type, **kwargs)
 
 
-class File(Form):
+class File(Form):  # type: ignore[misc]
     """An uploaded file."""
 
     def __init__(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
-from http.cookies import _unquote  # type: ignore[attr-defined]
+from http.cookies import _unquote
 from typing import Any
 
 from . import _multipart
@@ -298,7 +298,7 @@ class SyncRequest(Request):
         found: bytes = self.__dict__["_body"]
         return found
 
-    def json(self) -> Any:  # type: ignore[override]
+    def json(self) -> Any:
         """Return the body decoded from JSON."""
         return json.loads(self.__dict__["_body"])
 

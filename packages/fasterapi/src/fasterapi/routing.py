@@ -504,7 +504,7 @@ class APIRouter(Verbs):
             if any(route.matches(other)[0] is not Match.NONE for route in routes):
                 from .datastructures import URL
 
-                await RedirectResponse(URL(scope=other))(scope, receive, send)
+                await RedirectResponse(str(URL(scope=other)))(scope, receive, send)
                 return
         await self.default(scope, receive, send)
 

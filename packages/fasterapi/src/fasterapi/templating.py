@@ -22,8 +22,9 @@ class Jinja2Templates:
         assert (directory is None) != (env is None), "either 'directory' or 'env' arguments must be passed"
         import jinja2
 
+        folders: Any = directory
         self.context_processors = list(context_processors)
-        self.env = env or jinja2.Environment(loader=jinja2.FileSystemLoader(directory), autoescape=True)
+        self.env = env or jinja2.Environment(loader=jinja2.FileSystemLoader(folders), autoescape=True)
         self.env.globals.setdefault("url_for", jinja2.pass_context(_url_for))
 
     def get_template(self, name: str) -> Any:

@@ -71,14 +71,14 @@ class Schemas:
                     _models_in(field.info.annotation, models)
             for model in sorted(models, key=lambda item: (item.__module__, item.__qualname__)):
                 if model not in used:
-                    extra.append(Field(model.__name__, FieldInfo(annotation=model), mode))  # type: ignore[arg-type]
+                    extra.append(Field(model.__name__, FieldInfo(annotation=model), mode))
         inputs = [
             (field, self._mode(field), field.adapter.core_schema) for field in _distinct([*fields, *extra])
         ]
         generator = _Generator(ref_template=REF_PREFIX + "{model}")
-        mapping, definitions = generator.generate_definitions(inputs=inputs)  # type: ignore[arg-type]
-        self._mapping: dict[Any, dict[str, Any]] = mapping  # type: ignore[assignment]
-        self.definitions: dict[str, dict[str, Any]] = definitions  # type: ignore[assignment]
+        mapping, definitions = generator.generate_definitions(inputs=inputs)
+        self._mapping: dict[Any, dict[str, Any]] = mapping
+        self.definitions: dict[str, dict[str, Any]] = dict(definitions)
         for definition in self.definitions.values():
             if "description" in definition:
                 # What follows a form feed in a docstring is not for the document.

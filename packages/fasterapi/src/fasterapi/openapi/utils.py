@@ -239,7 +239,7 @@ class _Document:
         operation: dict[str, Any] = {}
         if route.tags:
             operation["tags"] = [getattr(tag, "value", tag) for tag in route.tags]
-        operation["summary"] = route.summary or route.name.replace("_", " ").title()
+        operation["summary"] = route.summary or str(route.name).replace("_", " ").title()
         if route.description:
             operation["description"] = route.description
         if route.unique_id in self.operation_ids:
