@@ -1,6 +1,7 @@
 #pragma once
 // What the binding files share: small reference helpers, the classes that live in Python, string conversions.
 // All of it needs the GIL.
+#define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include <string_view>

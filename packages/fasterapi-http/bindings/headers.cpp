@@ -1,5 +1,6 @@
 // Headers: case-insensitive multi-mapping, either a lazy view over a request or over a list of (bytes, bytes).
 // MutableHeaders: the list kind, with validation of everything that goes in.
+#define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <structmember.h>
 

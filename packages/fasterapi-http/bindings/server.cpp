@@ -1,4 +1,5 @@
 // NativeServer: configuration and control of the native server from Python, and the module itself.
+#define PY_SSIZE_T_CLEAN
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>

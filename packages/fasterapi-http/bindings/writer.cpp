@@ -1,4 +1,5 @@
 // StreamWriter: how Python drives a streamed answer, with back-pressure; and what runs after an answer.
+#define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <structmember.h>
 
