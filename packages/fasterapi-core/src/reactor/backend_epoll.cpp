@@ -52,6 +52,7 @@ class EpollBackend final : public Backend {
       if (ready[i].data.u64 == kWakeToken) {
         std::uint64_t value;
         [[maybe_unused]] ssize_t got = ::read(wake_, &value, sizeof value);
+        events[count++] = {kWakeToken, 0};  // of no descriptor: it only says that there was a reason to return
         continue;
       }
       unsigned e = ready[i].events;

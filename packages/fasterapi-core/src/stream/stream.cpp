@@ -34,7 +34,8 @@ Stream::Stream(Reactor& reactor, StreamHandler& handler) noexcept
             auto* stream = static_cast<Stream*>(self);
             stream->handler_.on_closed(stream->error_);  // may delete the stream
           },
-          this) {}
+          this),
+      decrypt_([](void* self) noexcept { static_cast<Stream*>(self)->pump_tls_in(nullptr, 0); }, this) {}
 
 Stream::~Stream() {
   if (reactor_.scratch_owner() == this) {
@@ -94,12 +95,14 @@ int Stream::start_tls(std::shared_ptr<TlsContext> context, std::string_view host
 // ---------------------------------------------------------------- output
 
 OutBuffer& Stream::out() {
-  if (pending_) return *pending_;
+  if (plain_) return *plain_;
+  if (pending_ && !tls_) return *pending_;
   Stream*& owner = reactor_.scratch_owner();
   if (FASTERAPI_LIKELY(owner == nullptr)) owner = this;
   if (owner == this) return reactor_.scratch();
-  pending_ = std::make_unique<OutBuffer>();  // somebody else is between out() and flush()
-  return *pending_;
+  std::unique_ptr<OutBuffer>& own = tls_ ? plain_ : pending_;
+  own = std::make_unique<OutBuffer>();  // somebody else is between out() and flush()
+  return *own;
 }
 
 std::size_t Stream::send_some(const char* data, std::size_t size) noexcept {
@@ -132,13 +135,20 @@ void Stream::flush_with(std::string_view body) noexcept {
       if (!body.empty()) keep(body);
     }
   } else if (tls_) {
-    std::string_view head = scratch ? scratch->view() : pending_ ? pending_->view() : std::string_view{};
-    if (!head.empty()) tls_->write(head);
-    if (!body.empty()) tls_->write(body);
-    if (pending_) pending_->clear();
-    if (scratch) scratch->clear(), owner = nullptr;
-    if (!send_tls_out()) return;
-    update_interest();
+    std::string_view head = scratch ? scratch->view() : plain_ ? plain_->view() : std::string_view{};
+    try {
+      tls_->write(head);
+      tls_->write(body);
+    } catch (const std::bad_alloc&) {
+      close(ENOMEM);
+    }
+    plain_.reset();
+    if (scratch) {
+      scratch->clear();
+      scratch->shrink(kKeepScratch);
+      owner = nullptr;
+    }
+    if (fd_ >= 0 && send_tls_out()) update_interest();
     return;
   } else if (pending_) {
     if (!body.empty()) keep(body);
@@ -259,8 +269,11 @@ void Stream::read_ready() noexcept {
     }
     if (got == 0) {
       if (eof_) return;
+      if (tls_) {  // an end that no close_notify announced is a truncation
+        tls_->feed_eof();
+        return pump_tls_in(nullptr, 0);
+      }
       eof_ = true;
-      if (tls_ && !tls_->handshake_done()) return close(ECONNRESET);
       update_interest();
       return handler_.on_eof();
     }
@@ -272,7 +285,16 @@ void Stream::read_ready() noexcept {
 
 void Stream::pump_tls_in(const char* data, std::size_t size) noexcept {
   // `data` is the read scratch: OpenSSL copies it into its own buffer before we decrypt into the scratch.
-  if (size) tls_->feed({data, size});
+  if (fd_ < 0 || !tls_) return;
+  try {
+    if (size) tls_->feed({data, size});
+    decrypt();
+  } catch (const std::bad_alloc&) {
+    close(ENOMEM);
+  }
+}
+
+void Stream::decrypt() {
   if (!tls_->handshake_done()) {
     auto status = tls_->handshake();
     if (!send_tls_out()) return;
@@ -281,28 +303,29 @@ void Stream::pump_tls_in(const char* data, std::size_t size) noexcept {
     if (status != TlsSession::Status::ok) return;
     handler_.on_connected();
     if (fd_ < 0) return;
-    if (pending_) flush();
   }
   char* plain = reactor_.read_scratch();
-  while (fd_ >= 0 && tls_) {
+  while (reading_ && !eof_) {
     std::size_t got = 0;
     auto status = tls_->read(plain, kTlsChunk, got);
     if (got) {
       handler_.on_data(plain, got);
+      if (fd_ < 0) return;
       continue;
     }
-    if (fd_ < 0) return;
     if (status == TlsSession::Status::failed) {
       send_tls_out();  // the alert says why
       return close(EPROTO);
     }
-    if (status == TlsSession::Status::closed && !eof_) {
+    if (status == TlsSession::Status::closed) {
       eof_ = true;
+      if (!send_tls_out()) return;
+      update_interest();
       return handler_.on_eof();
     }
     break;
   }
-  if (fd_ >= 0 && send_tls_out()) update_interest();  // key updates and the like
+  if (send_tls_out()) update_interest();  // key updates and the like
 }
 
 // ---------------------------------------------------------------- state
@@ -323,6 +346,7 @@ void Stream::pause_reading() noexcept {
 
 void Stream::resume_reading() noexcept {
   reading_ = true;
+  if (tls_ && fd_ >= 0) reactor_.defer(decrypt_);
   update_interest();
 }
 
@@ -355,6 +379,7 @@ void Stream::close(int error) noexcept {
   ::close(std::exchange(fd_, -1));
   error_ = error;
   pending_.reset();
+  plain_.reset();
   if (reactor_.scratch_owner() == this) {
     reactor_.scratch().clear();
     reactor_.scratch_owner() = nullptr;

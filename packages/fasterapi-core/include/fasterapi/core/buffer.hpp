@@ -35,6 +35,7 @@ class OutBuffer {
   }
   void commit(const char* end) noexcept { size_ = static_cast<std::size_t>(end - data_); }
   void append(std::string_view bytes) {
+    if (bytes.empty()) return;
     char* at = reserve(bytes.size());
     std::memcpy(at, bytes.data(), bytes.size());
     size_ += bytes.size();

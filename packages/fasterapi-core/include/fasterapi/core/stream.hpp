@@ -82,14 +82,17 @@ class FASTERAPI_CORE_API Stream final : private IoHandler {
   void keep(std::string_view unsent) noexcept;
   void update_interest() noexcept;
   void pump_tls_in(const char* data, std::size_t size) noexcept;
+  void decrypt();
   bool send_tls_out() noexcept;
   std::size_t send_some(const char* data, std::size_t size) noexcept;  // bytes taken; closes on error
 
   Reactor& reactor_;
   StreamHandler& handler_;
   std::unique_ptr<TlsSession> tls_;
-  std::unique_ptr<OutBuffer> pending_;  // bytes on their way that the socket did not take
+  std::unique_ptr<OutBuffer> pending_;  // bytes on their way that the socket did not take (ciphertext under TLS)
+  std::unique_ptr<OutBuffer> plain_;    // out() of a TLS stream while another one has the scratch
   Deferred closed_;
+  Deferred decrypt_;  // goes on with what TLS holds after resume_reading()
   int fd_ = -1;
   int error_ = 0;
   unsigned interest_ = 0;
