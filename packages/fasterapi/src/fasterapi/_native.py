@@ -14,6 +14,7 @@ import fasterapi_http as _http
 
 from . import applications
 from ._cleanup import CleanupStack
+from ._mcp import MCPRoute
 from ._native_request import NativeRequest
 from ._plan import NotNative, Plan, UseSlowLane, compile_route, hand_over, response_spec
 from ._route import APIRoute, APIWebSocketRoute, BaseRoute
@@ -43,6 +44,8 @@ def runs_native(app: App) -> bool:
                 return False
         elif isinstance(route, Mount | WebSocketRoute | APIWebSocketRoute):
             behind.append(route)
+        elif isinstance(route, MCPRoute):
+            continue
         else:
             return False
     sockets = [route for route in behind if isinstance(route, WebSocketRoute | APIWebSocketRoute)]
@@ -76,6 +79,7 @@ def _example(path: str) -> str:
 def build_server(app: App, *, report: Report | None = None, **options: Any) -> Any:
     """Return a ``fasterapi_http.Server`` with everything of ``app``, ready to start."""
     forget_models()
+    app.tools.add_route_tools()
     lane = NativeLane(app, report or _log_error)
     native = runs_native(app)
     asgi = app if not native or lane.needs_asgi else None
@@ -105,7 +109,7 @@ class NativeLane:
         self.report = report
         self.plans: list[Plan] = []
         self.handlers = app.handled
-        self.needs_asgi = any(not isinstance(route, APIRoute | Route) for route in app.routes)
+        self.needs_asgi = any(not isinstance(route, APIRoute | Route | MCPRoute) for route in app.routes)
 
     # -- routes ----------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from ._cleanup import CleanupStack
-from .datastructures import URL, Headers, QueryParams, State
+from .datastructures import URL, Address, Headers, QueryParams, State
 from .requests import Request
 from .types import Message, Receive, Scope, Send
 
@@ -46,6 +46,11 @@ class NativeRequest(Request):
     @property
     def app(self) -> Any:
         return self._native.app
+
+    @property
+    def client(self) -> Address | None:
+        peer = self._native.client or self._native.app.test_peer
+        return Address(*peer) if peer is not None else None
 
     @property
     def method(self) -> str:

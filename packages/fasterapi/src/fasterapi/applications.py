@@ -35,8 +35,9 @@ from .types import ASGIApp, DecoratedCallable, Lifespan, Receive, Scope, Send
 class App(Verbs):
     """A FasterAPI application; also importable as ``FastAPI``.
 
-    The arguments are FastAPI's, with these of our own: ``inline=True`` runs every sync function on the event loop. The object
-    is an ASGI application; ``run()`` serves it with the native server.
+    The arguments are FastAPI's, with these of our own: ``inline=True`` runs every sync function on the event loop,
+    ``mcp_options`` has the ``path`` of the MCP endpoint (/mcp) and the options of ``MCPServer.endpoint``. The object is an ASGI
+    application; ``run()`` serves it with the native server.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class App(Verbs):
         max_body_size: int | None = None,
         form_limits: Any = None,
         inline: bool | None = None,
+        mcp_options: dict[str, Any] | None = None,
         telemetry: Any = None,
         **extra: Any,
     ) -> None:
@@ -111,6 +113,7 @@ class App(Verbs):
         self.telemetry = telemetry
         self.state = State()
         self.lifespan_state: dict[str, Any] = {}
+        self.test_peer: tuple[str, int] | None = None
         self.plans: list[Plan] = []
         self._overrides = Overrides(self.overrides_changed)
         self._document: tuple[dict[str, Any], bytes, str] | None = None
@@ -122,7 +125,6 @@ class App(Verbs):
             WebSocketRequestValidationError: websocket_request_validation_exception_handler,
         }
         self.exception_handlers.update(exception_handlers or {})
-        self.tools = ToolRegistry(self)
         self.router = APIRouter(
             routes=routes,
             redirect_slashes=redirect_slashes,
@@ -142,6 +144,7 @@ class App(Verbs):
             form_limits=form_limits,
             inline=inline,
         )
+        self.tools = ToolRegistry(self, **(mcp_options or {}))
         self.setup()
 
     # -- documentation ---------------------------------------------------------------------------------------------
@@ -349,6 +352,8 @@ class App(Verbs):
         if self.root_path:
             scope["root_path"] = self.root_path
         scope["app"] = self
+        if self.test_peer is not None and scope.get("client") is None:
+            scope["client"] = self.test_peer
         if scope["type"] != "lifespan":
             scope.setdefault("router", self.router)
         if self.middleware_stack is None:

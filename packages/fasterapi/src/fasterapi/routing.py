@@ -279,6 +279,10 @@ class APIRouter(Verbs):
                 flat.append(entry)
         return flat
 
+    def add_entry(self, route: BaseRoute) -> None:
+        """Append a route object of any kind."""
+        self._entries.append(route)
+
     @property
     def dependencies(self) -> list[Any]:
         """The dependencies of every route in this router."""

@@ -8,6 +8,7 @@ import queue
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any
 from urllib.parse import unquote, urljoin
@@ -70,6 +71,9 @@ class _Portal:
         if isinstance(self._app, App):
             from ._native import build_server
 
+            # A unix socket has no peer address; programs expect one.
+            self._app.test_peer = ("testclient", 50000)
+            self._app.tools.options.setdefault("allowed_hosts", ["testserver"])
             server = build_server(self._app, report=self._capture)
         else:
             import fasterapi_http
@@ -78,7 +82,8 @@ class _Portal:
         await server.start(uds=self.path)
         self._started.set()
         try:
-            await self._stop.wait()
+            async with self._app.tools.running() if isinstance(self._app, App) else nullcontext():
+                await self._stop.wait()
         finally:
             await server.drain(5.0)
 
