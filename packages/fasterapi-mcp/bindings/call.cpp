@@ -79,26 +79,31 @@ void bind_call(nb::module_& m) {
       .def_ro("cancelled", &Call::cancelled)
       .def_ro("log_level", &Call::log_level)
       .def_prop_ro("progress_token", [](Call& call) { return decode(call.progress_token); })
-      .def_prop_ro("params", [](Call& call) -> nb::object {
-        return call.params.empty() ? nb::object(nb::dict()) : decode(call.params);
-      })
-      .def_prop_ro("peer", [](Call& call) {
-        if (!call.peer) call.peer = std::make_shared<Peer>("");
-        return call.peer;
-      })
+      .def_prop_ro("params",
+                   [](Call& call) -> nb::object {
+                     return call.params.empty() ? nb::object(nb::dict()) : decode(call.params);
+                   })
+      .def_prop_ro("peer",
+                   [](Call& call) {
+                     if (!call.peer) call.peer = std::make_shared<Peer>("");
+                     return call.peer;
+                   })
       .def_prop_ro("http", [](Call& call) { return call.channel->is_http(); })
       .def_prop_ro("streams", [](Call& call) { return call.channel->streams(); })
-      .def("header", [](Call& call, std::string_view lower_name) -> nb::object {
-        std::string_view value = call.channel->header(lower_name);
-        if (!value.data()) return nb::none();
-        return nb::steal(PyUnicode_DecodeLatin1(value.data(), static_cast<Py_ssize_t>(value.size()), nullptr));
-      })
-      .def("decoded_header", [](Call& call, std::string_view lower_name) -> nb::object {
-        std::string_view value = call.channel->header(lower_name);
-        std::string text;
-        if (!value.data() || !decode_header_value(value, text)) return nb::none();
-        return nb::steal(py_string(text));
-      })
+      .def(
+          "header",
+          [](Call& call, std::string_view lower_name) -> nb::object {
+            std::string_view value = call.channel->header(lower_name);
+            if (!value.data()) return nb::none();
+            return nb::steal(PyUnicode_DecodeLatin1(value.data(), static_cast<Py_ssize_t>(value.size()), nullptr));
+          })
+      .def("decoded_header",
+           [](Call& call, std::string_view lower_name) -> nb::object {
+             std::string_view value = call.channel->header(lower_name);
+             std::string text;
+             if (!value.data() || !decode_header_value(value, text)) return nb::none();
+             return nb::steal(py_string(text));
+           })
       .def("close_stream", [](Call& call) { return call.channel->detach_stream(); })
       .def("notify", &notify)
       .def("request", &request);

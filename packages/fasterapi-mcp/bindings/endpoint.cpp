@@ -15,8 +15,8 @@ using core::py::api;
 namespace {
 
 constexpr core::Nanos kKeepAlive = 15'000'000'000;
-constexpr std::size_t kStalled = 4u << 20;     // event bytes written while the client does not read
-constexpr std::size_t kReplayEvents = 256;     // kept for a client that is to come back
+constexpr std::size_t kStalled = 4u << 20;  // event bytes written while the client does not read
+constexpr std::size_t kReplayEvents = 256;  // kept for a client that is to come back
 constexpr std::string_view kJson = "application/json";
 constexpr std::string_view kEventStream = "text/event-stream";
 
@@ -25,7 +25,8 @@ class HttpChannel final : public Channel, public std::enable_shared_from_this<Ht
  public:
   enum class State { fresh, streaming, detached, done };
 
-  HttpChannel(std::shared_ptr<Engine> engine, core::Responder& responder, const core::RequestView* request, bool sse)
+  HttpChannel(std::shared_ptr<Engine> engine, core::Responder& responder, const core::RequestView* request,
+              bool sse)
       : engine_(std::move(engine)),
         responder_(responder),
         request_(request),
@@ -129,7 +130,9 @@ class HttpChannel final : public Channel, public std::enable_shared_from_this<Ht
   }
 
  private:
-  bool resumable() const noexcept { return peer_ && !peer_->session_id.empty() && peer_->version == kLatestLegacyVersion; }
+  bool resumable() const noexcept {
+    return peer_ && !peer_->session_id.empty() && peer_->version == kLatestLegacyVersion;
+  }
 
   void keep_headers() {
     if (!request_ || !headers_.empty()) return;
@@ -208,7 +211,8 @@ class HttpChannel final : public Channel, public std::enable_shared_from_this<Ht
     stop_keep_alive();
     peer_->streams[stream_] = weak_from_this();
     // Keeps a handful of streams past their answer, so that the client can fetch it.
-    if (peer_->streams.size() > 64) std::erase_if(peer_->streams, [](auto& item) { return item.second.expired(); });
+    if (peer_->streams.size() > 64)
+      std::erase_if(peer_->streams, [](auto& item) { return item.second.expired(); });
     peer_->kept.push_back(shared_from_this());
     if (peer_->kept.size() > 16) peer_->kept.pop_front();
   }
@@ -235,8 +239,10 @@ class HttpChannel final : public Channel, public std::enable_shared_from_this<Ht
 
   void arm_keep_alive() {
     reactor_ = api->current_reactor();
-    if (reactor_) reactor_->arm_after(keep_alive_, kKeepAlive);
-    else PyErr_Clear();
+    if (reactor_)
+      reactor_->arm_after(keep_alive_, kKeepAlive);
+    else
+      PyErr_Clear();
   }
   void stop_keep_alive() noexcept {
     if (reactor_) reactor_->cancel(keep_alive_);
@@ -331,9 +337,11 @@ class HttpEndpoint final : public core::Endpoint {
     auto channel = std::make_shared<HttpChannel>(engine_, responder, &request, sse && !options.json_response);
     if (answer_session) channel->set_peer(in.peer, false);
     in.channel = channel;
-    in.on_session = answer_session ? +[](Channel& c, const std::shared_ptr<Peer>& peer) {
-      static_cast<HttpChannel&>(c).set_peer(peer, true);
-    } : nullptr;
+    in.on_session =
+        answer_session
+            ? +[](Channel& c,
+                  const std::shared_ptr<Peer>& peer) { static_cast<HttpChannel&>(c).set_peer(peer, true); }
+            : nullptr;
     engine_->handle(request.body(), in);
     channel->leave_request();
   }

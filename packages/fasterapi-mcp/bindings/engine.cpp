@@ -64,16 +64,17 @@ std::shared_ptr<Call> Engine::make_call(Message& m, Inbound& in, bool modern) {
   call->id.assign(m.id);
   call->method.assign(m.method);
   call->modern = modern;
-  call->version.assign(modern ? kModernVersion
+  call->version.assign(modern                                 ? kModernVersion
                        : in.peer && !in.peer->version.empty() ? std::string_view(in.peer->version)
-                       : in.header_version.data() ? in.header_version
-                                                  : kBatchVersion);
+                       : in.header_version.data()             ? in.header_version
+                                                              : kBatchVersion);
   call->progress_token.assign(m.progress_token);
   call->log_level.assign(m.log_level);
   return call;
 }
 
-void Engine::start(const std::shared_ptr<Call>& call, PyObject* callable, PyObject* const* args, std::size_t count) {
+void Engine::start(const std::shared_ptr<Call>& call, PyObject* callable, PyObject* const* args,
+                   std::size_t count) {
   ++calls_;
   auto holder = std::make_unique<std::shared_ptr<Call>>(call);
   PyRef task(api->task_call(callable, args, count, nullptr, &on_task_done, holder.get()));
@@ -95,7 +96,8 @@ void Engine::finish(Call& call, PyObject* result, PyObject* exception) {
   --calls_;
   if (call.peer && call.task) {
     auto found = call.peer->in_flight.find(call.id);
-    if (found != call.peer->in_flight.end() && found->second.lock().get() == &call) call.peer->in_flight.erase(found);
+    if (found != call.peer->in_flight.end() && found->second.lock().get() == &call)
+      call.peer->in_flight.erase(found);
   }
   Channel& channel = *call.channel;
   if (call.cancelled || call.id.empty()) {
@@ -307,10 +309,11 @@ class BatchChannel final : public Channel {
 
 void Engine::batch(std::string_view text, Inbound& in) {
   bool allowed = in.peer && !in.peer->version.empty() ? in.peer->version == kBatchVersion
-                 : in.http && in.stateless            ? !in.header_version.data() || in.header_version == kBatchVersion
-                                                      : false;
+                 : in.http && in.stateless ? !in.header_version.data() || in.header_version == kBatchVersion
+                                           : false;
   if (in.in_batch || !allowed) {
-    return error(in, {}, kInvalidRequest, "Invalid Request: batches exist only in protocol version 2025-03-26", {}, 400);
+    return error(in, {}, kInvalidRequest, "Invalid Request: batches exist only in protocol version 2025-03-26", {},
+                 400);
   }
   auto channel = std::make_shared<BatchChannel>(in.channel);
   struct Context {
@@ -321,13 +324,18 @@ void Engine::batch(std::string_view text, Inbound& in) {
   context.inbound.channel = channel;
   context.inbound.in_batch = true;
   channel->expect();  // held open until all elements are started
-  bool any = for_each_in_batch(text, [](void* arg, std::string_view element) {
-    auto& c = *static_cast<Context*>(arg);
-    c.channel->expect();
-    c.engine->handle(element, c.inbound);
-  }, &context);
-  if (!any) error(context.inbound, {}, kInvalidRequest, "Invalid Request: an empty batch");
-  else channel->abandon();
+  bool any = for_each_in_batch(
+      text,
+      [](void* arg, std::string_view element) {
+        auto& c = *static_cast<Context*>(arg);
+        c.channel->expect();
+        c.engine->handle(element, c.inbound);
+      },
+      &context);
+  if (!any)
+    error(context.inbound, {}, kInvalidRequest, "Invalid Request: an empty batch");
+  else
+    channel->abandon();
 }
 
 void Engine::notification(Message& m, Inbound& in) {
@@ -356,9 +364,9 @@ void Engine::response(Message& m, Inbound& in) {
       // The future gets the pair (result, error); the Python side raises.
       std::string_view text = m.error.empty() ? m.result : m.error;
       PyRef value(api->json_decode(text.data(), text.size(), 0));
-      PyRef pair(value ? PyTuple_Pack(2, m.error.empty() ? value.get() : Py_None,
-                                      m.error.empty() ? Py_None : value.get())
-                       : nullptr);
+      PyRef pair(
+          value ? PyTuple_Pack(2, m.error.empty() ? value.get() : Py_None, m.error.empty() ? Py_None : value.get())
+                : nullptr);
       if (!pair) {
         PyRef failure(core::py::take_exception());
         api->future_set_exception(future.get(), failure.get());
@@ -402,7 +410,8 @@ bool Engine::check_headers(Message& m, Inbound& in) {
 
 bool Engine::check_modern(Message& m, Inbound& in) {
   if (!m.has_version) {
-    error(in, m.id, kInvalidParams, "Invalid params: _meta needs io.modelcontextprotocol/protocolVersion", {}, 400);
+    error(in, m.id, kInvalidParams, "Invalid params: _meta needs io.modelcontextprotocol/protocolVersion", {},
+          400);
     return false;
   }
   if (in.http && !check_headers(m, in)) return false;
@@ -417,7 +426,8 @@ bool Engine::check_modern(Message& m, Inbound& in) {
     return false;
   }
   if (m.capabilities.empty() || m.capabilities.front() != '{') {
-    error(in, m.id, kInvalidParams, "Invalid params: _meta needs io.modelcontextprotocol/clientCapabilities", {}, 400);
+    error(in, m.id, kInvalidParams, "Invalid params: _meta needs io.modelcontextprotocol/clientCapabilities", {},
+          400);
     return false;
   }
   if (m.has_log_level && !is_log_level(m.log_level)) {
@@ -434,7 +444,8 @@ void Engine::request(Message& m, Inbound& in) {
     in.channel->set_modern();
     if (!check_modern(m, in)) return;
   } else if (m.method == "initialize") {
-    if (in.in_batch) return error(in, m.id, kInvalidRequest, "Invalid Request: initialize cannot be part of a batch");
+    if (in.in_batch)
+      return error(in, m.id, kInvalidRequest, "Invalid Request: initialize cannot be part of a batch");
     if (in.http && !in.stateless && !in.peer) {
       in.peer = new_session();
       if (!in.peer) return error(in, m.id, kInternalError, "Too many sessions", {}, 503);
@@ -445,7 +456,8 @@ void Engine::request(Message& m, Inbound& in) {
     write_result(in.channel->begin(), m.id, "{}");
     return in.channel->end_answer(200);
   } else if (!in.stateless && (!in.peer || in.peer->version.empty())) {
-    if (in.http) return error(in, m.id, kInvalidRequest, "Mcp-Session-Id is missing: send initialize first", {}, 400);
+    if (in.http)
+      return error(in, m.id, kInvalidRequest, "Mcp-Session-Id is missing: send initialize first", {}, 400);
     return error(in, m.id, kInvalidParams,
                  "Invalid params: send initialize first, or _meta with io.modelcontextprotocol/protocolVersion");
   }
@@ -473,12 +485,14 @@ void Engine::call_tool(Message& m, Inbound& in, bool modern) {
   if (found == tools_.end()) {
     return error(in, m.id, kInvalidParams, "Unknown tool: " + std::string(m.name.substr(0, 100)));
   }
-  if (found->second->mode != Tool::Mode::kSlow && !m.has_input && call_native(found->second, m, in, modern)) return;
+  if (found->second->mode != Tool::Mode::kSlow && !m.has_input && call_native(found->second, m, in, modern))
+    return;
   call_python(m, in, modern);
 }
 
 void Engine::call_python(Message& m, Inbound& in, bool modern) {
-  if (calls_ >= options_.max_in_flight) return error(in, m.id, kInternalError, "Too many calls in flight", {}, 503);
+  if (calls_ >= options_.max_in_flight)
+    return error(in, m.id, kInternalError, "Too many calls in flight", {}, 503);
   auto call = make_call(m, in, modern);
   call->params.assign(m.params);
 

@@ -59,13 +59,13 @@ struct Peer {
   bool send(std::string_view method, std::string_view params);
   void fail_pending(const char* why);
 
-  std::string session_id;  // empty for stdio and for stateless requests
-  std::string version;     // agreed by initialize; empty before
-  std::shared_ptr<Channel> stream;  // unsolicited messages; may be null
+  std::string session_id;                                          // empty for stdio and for stateless requests
+  std::string version;                                             // agreed by initialize; empty before
+  std::shared_ptr<Channel> stream;                                 // unsolicited messages; may be null
   std::unordered_map<std::string, std::weak_ptr<Call>> in_flight;  // by JSON text of the id
   std::unordered_map<long long, PyRef> pending;                    // our requests to the client: futures
   std::unordered_map<long long, std::weak_ptr<Channel>> streams;   // detached SSE streams by number
-  std::list<std::shared_ptr<Channel>> kept;  // the last detached streams, answered or not
+  std::list<std::shared_ptr<Channel>> kept;                        // the last detached streams, answered or not
   long long next_request = 1;
   long long next_stream = 1;
   PyRef state;  // dict, made on first use
@@ -75,7 +75,7 @@ struct Peer {
 
 struct Param {
   std::string name;
-  char type;      // i, f, s, b
+  char type;  // i, f, s, b
   bool required;
   PyRef fallback;
 };
@@ -96,7 +96,7 @@ struct Call {
   std::shared_ptr<Engine> keep;  // the engine outlives its calls
   std::shared_ptr<Channel> channel;
   std::shared_ptr<Peer> peer;
-  std::string id;      // JSON text; empty for a notification
+  std::string id;  // JSON text; empty for a notification
   std::string method;
   std::string params;  // JSON object, or empty
   std::string version;
@@ -113,7 +113,7 @@ struct Inbound {
   std::shared_ptr<Channel> channel;
   std::shared_ptr<Peer> peer;  // stdio process or session; null: stateless
   bool http = false;
-  bool stateless = false;      // legacy requests need no initialize before
+  bool stateless = false;  // legacy requests need no initialize before
   bool in_batch = false;
   void (*on_session)(Channel&, const std::shared_ptr<Peer>&) = nullptr;  // initialize has made a session
   std::string_view header_version;  // MCP-Protocol-Version; data() == nullptr when absent
@@ -130,8 +130,8 @@ struct Options {
 
 class Engine : public std::enable_shared_from_this<Engine> {
  public:
-  Engine(PyObject* handler, PyObject* on_exception) : handler_(PyRef::borrow(handler)),
-                                                      on_exception_(PyRef::borrow(on_exception)) {}
+  Engine(PyObject* handler, PyObject* on_exception)
+      : handler_(PyRef::borrow(handler)), on_exception_(PyRef::borrow(on_exception)) {}
 
   // ---- tables
   void set_answer(std::string method, bool modern, std::string body);
@@ -183,7 +183,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void start(const std::shared_ptr<Call>& call, PyObject* callable, PyObject* const* args, std::size_t count);
   bool answer_native(Channel& channel, std::string_view id, const Tool& tool, PyObject* result, bool modern);
   void answer_tool(Channel& channel, std::string_view id, const Tool& tool, PyObject* result, bool modern);
-  void answer_tool_exception(Channel& channel, std::string_view id, const Tool& tool, PyObject* exception, bool modern);
+  void answer_tool_exception(Channel& channel, std::string_view id, const Tool& tool, PyObject* exception,
+                             bool modern);
   void answer_exception(Channel& channel, std::string_view id, PyObject* exception, bool modern);
   void error(Inbound& in, std::string_view id, int code, std::string_view message, std::string_view data = {},
              int status = 0);

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include <nanobind/nanobind.h>
-#include <nanobind/stl/string.h>
 #include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <fasterapi/core/endpoint.hpp>
@@ -137,9 +137,11 @@ void bind_exchange(nb::module_& m) {
   nb::class_<Exchange>(m, "Exchange", "One HTTP request that a core Endpoint answers into a Python sink.")
       .def(
           "__init__",
-          [](Exchange* self, nb::capsule endpoint, nb::object sink, const std::string& method, const std::string& path,
-             const std::string& query, const Fields& headers, nb::bytes body, const std::string& client) {
-            auto* target = static_cast<core::Endpoint*>(PyCapsule_GetPointer(endpoint.ptr(), core::kEndpointCapsule));
+          [](Exchange* self, nb::capsule endpoint, nb::object sink, const std::string& method,
+             const std::string& path, const std::string& query, const Fields& headers, nb::bytes body,
+             const std::string& client) {
+            auto* target =
+                static_cast<core::Endpoint*>(PyCapsule_GetPointer(endpoint.ptr(), core::kEndpointCapsule));
             if (!target) nb::raise_python_error();
             new (self) Exchange(new PyResponder(sink.ptr()));
             Request request(method, path, query, headers, {body.c_str(), body.size()}, client);

@@ -25,8 +25,8 @@ Tool::Mode mode_of(std::string_view name) {
   return Tool::Mode::kSlow;
 }
 
-void add_tool(Engine& engine, std::string name, nb::object fn, std::string_view mode, nb::list params, char returns,
-              bool structured, nb::object convert) {
+void add_tool(Engine& engine, std::string name, nb::object fn, std::string_view mode, nb::list params,
+              char returns, bool structured, nb::object convert) {
   auto tool = std::make_shared<Tool>();
   tool->name = std::move(name);
   tool->fn = PyRef::borrow(fn.ptr());
@@ -70,46 +70,52 @@ PyType_Slot engine_slots[] = {{Py_tp_traverse, reinterpret_cast<void*>(engine_tr
 
 void bind_engine(nb::module_& m) {
   nb::class_<Handle>(m, "Engine", nb::type_slots(engine_slots), "Tables and dispatch of one MCP server.")
-      .def("__init__", [](Handle* self, nb::object handler, nb::object on_exception) {
-        new (self) Handle{std::make_shared<Engine>(handler.ptr(), on_exception.ptr())};
-      })
-      .def("set_answer", [](Handle& e, std::string method, bool modern, const nb::bytes& body) {
-        e->set_answer(std::move(method), modern, text_of(body));
-      })
-      .def("set_methods", [](Handle& e, std::vector<std::string> modern, std::vector<std::string> legacy) {
-        e->set_methods(std::move(modern), std::move(legacy));
-      })
+      .def("__init__",
+           [](Handle* self, nb::object handler, nb::object on_exception) {
+             new (self) Handle{std::make_shared<Engine>(handler.ptr(), on_exception.ptr())};
+           })
+      .def("set_answer", [](Handle& e, std::string method, bool modern,
+                            const nb::bytes& body) { e->set_answer(std::move(method), modern, text_of(body)); })
+      .def("set_methods",
+           [](Handle& e, std::vector<std::string> modern, std::vector<std::string> legacy) {
+             e->set_methods(std::move(modern), std::move(legacy));
+           })
       .def("set_suffix", [](Handle& e, const nb::bytes& suffix) { e->set_suffix(text_of(suffix)); })
-      .def("set_limits", [](Handle& e, std::size_t max_message, std::size_t max_sessions, std::size_t max_in_flight,
-                            double session_idle_s) {
-        Options& o = e->options();
-        o.max_message = max_message;
-        o.max_sessions = max_sessions;
-        o.max_in_flight = max_in_flight;
-        o.session_idle_ns = static_cast<std::int64_t>(session_idle_s * 1e9);
-      })
-      .def("set_http", [](Handle& e, bool json_response, bool stateless, std::vector<std::string> hosts,
-                          std::vector<std::string> origins, bool ip_hosts) {
-        Options& o = e->options();
-        o.json_response = json_response;
-        o.stateless = stateless;
-        o.hosts = HostPolicy{std::move(hosts), std::move(origins), ip_hosts};
-      })
-      .def("add_tool", [](Handle& e, std::string name, nb::object fn, std::string_view mode, nb::list params,
-                          char returns, bool structured, nb::object convert) {
-        add_tool(*e, std::move(name), fn, mode, params, returns, structured, convert);
-      })
+      .def("set_limits",
+           [](Handle& e, std::size_t max_message, std::size_t max_sessions, std::size_t max_in_flight,
+              double session_idle_s) {
+             Options& o = e->options();
+             o.max_message = max_message;
+             o.max_sessions = max_sessions;
+             o.max_in_flight = max_in_flight;
+             o.session_idle_ns = static_cast<std::int64_t>(session_idle_s * 1e9);
+           })
+      .def("set_http",
+           [](Handle& e, bool json_response, bool stateless, std::vector<std::string> hosts,
+              std::vector<std::string> origins, bool ip_hosts) {
+             Options& o = e->options();
+             o.json_response = json_response;
+             o.stateless = stateless;
+             o.hosts = HostPolicy{std::move(hosts), std::move(origins), ip_hosts};
+           })
+      .def("add_tool",
+           [](Handle& e, std::string name, nb::object fn, std::string_view mode, nb::list params, char returns,
+              bool structured, nb::object convert) {
+             add_tool(*e, std::move(name), fn, mode, params, returns, structured, convert);
+           })
       .def("remove_tool", [](Handle& e, const std::string& name) { e->remove_tool(name); })
-      .def("serve_stdio", [](Handle& e, int in_fd, int out_fd, bool own) {
-        PyObject* future = serve_stdio(e.engine, in_fd, out_fd, own);
-        if (!future) nb::raise_python_error();
-        return nb::steal(future);
-      })
-      .def("endpoint", [](Handle& e) {
-        PyObject* capsule = make_endpoint(e.engine);
-        if (!capsule) nb::raise_python_error();
-        return nb::steal(capsule);
-      })
+      .def("serve_stdio",
+           [](Handle& e, int in_fd, int out_fd, bool own) {
+             PyObject* future = serve_stdio(e.engine, in_fd, out_fd, own);
+             if (!future) nb::raise_python_error();
+             return nb::steal(future);
+           })
+      .def("endpoint",
+           [](Handle& e) {
+             PyObject* capsule = make_endpoint(e.engine);
+             if (!capsule) nb::raise_python_error();
+             return nb::steal(capsule);
+           })
       .def("peers", [](Handle& e) { return e->peers(); })
       .def_prop_ro("calls", [](Handle& e) { return e->calls(); })
       .def("close", [](Handle& e) { e->close(); });

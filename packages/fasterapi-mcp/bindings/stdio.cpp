@@ -48,7 +48,8 @@ class StdioServer final : public Channel, private LineHandler, public std::enabl
     self_ = shared_from_this();
     peer_->stream = self_;
     engine_->add_peer(peer_);
-    api->future_on_cancel(future_.get(), [](void* self) noexcept { static_cast<StdioServer*>(self)->end(); }, this);
+    api->future_on_cancel(
+        future_.get(), [](void* self) noexcept { static_cast<StdioServer*>(self)->end(); }, this);
     return Py_NewRef(future_.get());
   }
 

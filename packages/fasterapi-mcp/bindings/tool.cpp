@@ -119,7 +119,8 @@ bool Engine::call_native(const std::shared_ptr<Tool>& tool, Message& m, Inbound&
   std::size_t nargs = tool->params.size() | PY_VECTORCALL_ARGUMENTS_OFFSET;
   PyObject* const* args = arguments.slots.data() + 1;
   if (tool->mode == Tool::Mode::kAsync) {
-    if (calls_ >= options_.max_in_flight) return error(in, m.id, kInternalError, "Too many calls in flight", {}, 503), true;
+    if (calls_ >= options_.max_in_flight)
+      return error(in, m.id, kInternalError, "Too many calls in flight", {}, 503), true;
     auto call = make_call(m, in, modern);
     call->tool = tool;
     start(call, tool->fn.get(), args, nargs);
@@ -145,7 +146,8 @@ bool Engine::call_native(const std::shared_ptr<Tool>& tool, Message& m, Inbound&
   return true;
 }
 
-bool Engine::answer_native(Channel& channel, std::string_view id, const Tool& tool, PyObject* result, bool modern) {
+bool Engine::answer_native(Channel& channel, std::string_view id, const Tool& tool, PyObject* result,
+                           bool modern) {
   static thread_local OutBuffer text;
   text.clear();
   bool none = result == Py_None && (tool.returns == 'n' || tool.returns == '*');

@@ -7,8 +7,6 @@ import sys
 import zlib
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
-
 from fasterapi_mcp import (
     AudioContent,
     Completion,
@@ -21,6 +19,7 @@ from fasterapi_mcp import (
     Message,
     TextContent,
 )
+from pydantic import BaseModel, Field
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -69,9 +68,7 @@ def test_multiple_content_types() -> list[Any]:
     return [
         TextContent("Multiple content types test:"),
         ImageContent(PNG, "image/png"),
-        EmbeddedResource(
-            "test://mixed-content-resource", '{"test":"data","value":123}', "application/json"
-        ),
+        EmbeddedResource("test://mixed-content-resource", '{"test":"data","value":123}', "application/json"),
     ]
 
 
@@ -397,6 +394,8 @@ if __name__ == "__main__":
     if len(sys.argv) > 2 and sys.argv[2] == "asgi":
         import uvicorn
 
-        uvicorn.run(server.asgi_app(), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", http="h11")
+        uvicorn.run(
+            server.asgi_app(), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", http="h11"
+        )
     else:
         server.run(transport="http", host="127.0.0.1", port=int(sys.argv[1]))

@@ -170,7 +170,13 @@ class Web:
         answer = Answer()
         fields = {"host": "localhost:8000", **{name.lower(): value for name, value in headers.items()}}
         self.exchange = Exchange(
-            self.endpoint, answer, method, "/mcp", "", [(k, v) for k, v in fields.items() if v is not None], body
+            self.endpoint,
+            answer,
+            method,
+            "/mcp",
+            "",
+            [(k, v) for k, v in fields.items() if v is not None],
+            body,
         )
         return answer
 

@@ -7,9 +7,8 @@ import sys
 import time
 from typing import Annotated
 
-from pydantic import BaseModel, Field
-
 from fasterapi_mcp import Context, MCPError, MCPServer, ToolError
+from pydantic import BaseModel, Field
 
 print("printed at import: must not reach the protocol")
 server = MCPServer("stdio-tests", version="9.9", instructions="Be kind")

@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 import fasterapi_core
 import pytest
+from fasterapi_mcp import Context, MCPServer
 from mcp_wire import Web, request
 from pydantic import Field
-
-from fasterapi_mcp import Context, MCPServer
 
 
 def make_server() -> MCPServer:
@@ -60,7 +59,9 @@ def make_server() -> MCPServer:
     @server.tool
     def routed(
         region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})] = "none",
-        shard: Annotated[int | None, Field(json_schema_extra={"x-mcp-header": "Shard", "type": "integer"})] = None,
+        shard: Annotated[
+            int | None, Field(json_schema_extra={"x-mcp-header": "Shard", "type": "integer"})
+        ] = None,
     ) -> str:
         "Mirrored parameters"
         return f"{region} {shard}"
@@ -73,7 +74,9 @@ def make_server() -> MCPServer:
     return server
 
 
-def call(name: str, arguments: Any = None, *, modern: bool = False, id: Any = 1, **more: Any) -> dict[str, Any]:
+def call(
+    name: str, arguments: Any = None, *, modern: bool = False, id: Any = 1, **more: Any
+) -> dict[str, Any]:
     return request("tools/call", {"name": name, "arguments": arguments or {}, **more}, modern=modern, id=id)
 
 
@@ -183,7 +186,9 @@ def test_version_errors() -> None:
         answer = await client.post(request("tools/list", {"_meta": meta}, modern=True))
         assert answer.status == 400
         assert answer.json["error"]["data"] == {"supported": ["2026-07-28"], "requested": "2099-01-01"}
-        answer = await client.post(request("tools/list"), MCP_Protocol_Version="2026-07-28", Mcp_Method="tools/list")
+        answer = await client.post(
+            request("tools/list"), MCP_Protocol_Version="2026-07-28", Mcp_Method="tools/list"
+        )
         assert (answer.status, answer.json["error"]["code"]) == (400, -32602)
         await client.initialize()
         answer = await client.post(request("tools/list"), MCP_Protocol_Version="2000-01-01")
@@ -262,7 +267,9 @@ def test_listen_and_list_changes() -> None:
 def test_get_and_delete_are_for_sessions() -> None:
     async def test(client: Web) -> None:
         for method in ("GET", "DELETE"):
-            answer = client.open(method, b"", {"Accept": "text/event-stream", "MCP-Protocol-Version": "2026-07-28"})
+            answer = client.open(
+                method, b"", {"Accept": "text/event-stream", "MCP-Protocol-Version": "2026-07-28"}
+            )
             assert answer.status == 405 and "POST" in answer.headers["allow"]
         assert client.open("PUT", b"", {}).status == 405
 
@@ -302,7 +309,11 @@ def test_legacy_json_answers_without_sessions() -> None:
         assert client.session is None and first.json["result"]["protocolVersion"] == "2025-11-25"
         answer = await client.post(call("add", {"a": 1, "b": 2}))
         assert (answer.status, answer.content_type) == (200, "application/json")
-        batch = [call("add", {"a": 1, "b": 2}), request("ping", id=2), {"jsonrpc": "2.0", "method": "notifications/x"}]
+        batch = [
+            call("add", {"a": 1, "b": 2}),
+            request("ping", id=2),
+            {"jsonrpc": "2.0", "method": "notifications/x"},
+        ]
         assert [a["id"] for a in (await client.post(batch)).json] == [1, 2]
         assert (await client.post(batch, MCP_Protocol_Version="2025-11-25")).status == 400
         assert client.open("GET", b"", {"Accept": "text/event-stream"}).status == 405

@@ -10,10 +10,9 @@ from typing import Any
 
 import fasterapi_core
 import pytest
-from mcp_wire import HERE, Web, request
-
 from fasterapi_mcp import Context, MCPClient, MCPError, MCPProxy, MCPServer, _run
 from fasterapi_mcp._links import HttpLink, header_value, make_link
+from mcp_wire import HERE, Web, request
 
 STDIO = [sys.executable, str(HERE / "stdio_server.py")]
 LEGACY_ONLY = """
@@ -42,7 +41,10 @@ async def over_http(server: MCPServer, **options: Any) -> AsyncIterator[str]:
     async with _run.lifespan(server):
         task = asyncio.ensure_future(
             fasterapi_core.serve_endpoint(
-                server.endpoint(**options), path="/mcp", port=0, ready=lambda http: ready.set_result(http.port)
+                server.endpoint(**options),
+                path="/mcp",
+                port=0,
+                ready=lambda http: ready.set_result(http.port),
             )
         )
         await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
@@ -83,7 +85,9 @@ def example(name: str = "example") -> MCPServer:
     @server.tool
     async def asks(ctx: Context) -> str:
         "Asks"
-        answer = await ctx.elicit("Name?", {"type": "object", "properties": {"name": {"type": "string"}}}, key="n")
+        answer = await ctx.elicit(
+            "Name?", {"type": "object", "properties": {"name": {"type": "string"}}}, key="n"
+        )
         return f"{answer.action} {answer.data}"
 
     @server.resource("text://hello")
@@ -164,7 +168,9 @@ def test_client_over_http(options: Any) -> None:
             assert client.modern
             assert (await client.call_tool("add", {"a": 1, "b": 2}))["structuredContent"] == {"result": 3}
             assert (await client.read_resource("item://7%20x"))[0]["text"] == '{"id":"7 x"}'
-            assert (await client.get_prompt("greet", {"name": "Ä"}))["messages"][0]["content"]["text"] == "Greet Ä"
+            assert (await client.get_prompt("greet", {"name": "Ä"}))["messages"][0]["content"][
+                "text"
+            ] == "Greet Ä"
             seen: list[Any] = []
             await client.call_tool("works", on_progress=lambda *step: seen.append(step))
             assert seen == ([] if options.get("json_response") else [(i, 3, f"step {i}") for i in range(3)])
@@ -261,7 +267,9 @@ def test_proxy_reconnects_to_a_server_that_died() -> None:
             web = Web(proxy, stateless=True, json_response=True)
 
             async def call(arguments: Any) -> Any:
-                return (await web.post(request("tools/call", {"name": "old_tool", "arguments": arguments}))).json
+                return (
+                    await web.post(request("tools/call", {"name": "old_tool", "arguments": arguments}))
+                ).json
 
             assert "result" in await call({})
             error = (await call({"die": True}))["error"]

@@ -7,13 +7,12 @@ import subprocess
 import sys
 from typing import Annotated, Any, TypedDict
 
-import pytest
-from pydantic import BaseModel, Field
-
 import fasterapi_mcp
+import pytest
 from fasterapi_mcp import Context, Image, MCPServer, TextContent
 from fasterapi_mcp._features import Prompt, ResourceTemplate, Tool
 from fasterapi_mcp._inline import cannot_block
+from pydantic import BaseModel, Field
 
 
 class Item(BaseModel):
@@ -31,7 +30,7 @@ class Row(TypedDict):
 
 
 def test_simple_functions_are_described_as_pydantic_would() -> None:
-    def sample(a_b: int, c: float = 2.0, d: str = "x", e: bool = True, f: str = None) -> int:  # type: ignore[assignment]
+    def sample(a_b: int, c: float = 2.0, d: str = "x", e: bool = True, f: str = None) -> int:  # type: ignore[assignment]  # noqa: RUF013
         "Doc"
         return a_b
 
@@ -48,7 +47,9 @@ def test_simple_functions_are_described_as_pydantic_would() -> None:
 
 
 def test_rich_parameters() -> None:
-    def tool(item: Item, tags: Annotated[list[str], Field(description="Labels", min_length=1)], ctx: Context) -> None:
+    def tool(
+        item: Item, tags: Annotated[list[str], Field(description="Labels", min_length=1)], ctx: Context
+    ) -> None:
         pass
 
     schema = Tool(tool).input_schema
@@ -109,9 +110,10 @@ def test_registration_errors() -> None:
     with pytest.raises(ValueError, match="transport"):
         server.run("pigeon")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="token"):
-        server.tool(name="h", input_schema={"type": "object", "properties": {"a": {"type": "string", "x-mcp-header": "a b"}}})(
-            lambda a: a
-        )
+        server.tool(
+            name="h",
+            input_schema={"type": "object", "properties": {"a": {"type": "string", "x-mcp-header": "a b"}}},
+        )(lambda a: a)
 
 
 def test_which_functions_stay_on_the_loop() -> None:

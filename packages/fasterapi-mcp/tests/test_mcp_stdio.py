@@ -14,7 +14,9 @@ import pytest
 from mcp_wire import HERE, request
 
 
-def call(name: str, arguments: Any = None, *, id: Any = 1, modern: bool = False, **more: Any) -> dict[str, Any]:
+def call(
+    name: str, arguments: Any = None, *, id: Any = 1, modern: bool = False, **more: Any
+) -> dict[str, Any]:
     params = {"name": name, **({"arguments": arguments} if arguments is not None else {}), **more}
     return request("tools/call", params, id=id, modern=modern)
 
@@ -121,7 +123,11 @@ def test_failures_are_tool_results(legacy: Any, name: str, arguments: Any, text:
 
 
 def test_protocol_errors_of_tools(legacy: Any) -> None:
-    assert legacy.ask(call("fails_protocol"))["error"] == {"code": -1, "message": "own code", "data": {"x": 1}}
+    assert legacy.ask(call("fails_protocol"))["error"] == {
+        "code": -1,
+        "message": "own code",
+        "data": {"x": 1},
+    }
 
 
 @pytest.mark.parametrize("era", [False, True])
@@ -284,7 +290,9 @@ def test_the_end_of_input_does_not_wait_for_ever(legacy: Any) -> None:
 
 
 def test_a_file_as_input(tmp_path: Any) -> None:
-    lines = [request("ping", id=i) for i in range(3)] + [call("add_async", {"a": 1, "b": 1}, id=9, modern=True)]
+    lines = [request("ping", id=i) for i in range(3)] + [
+        call("add_async", {"a": 1, "b": 1}, id=9, modern=True)
+    ]
     (tmp_path / "in").write_text("\n".join(json.dumps(line) for line in lines))  # no newline at the end
     with open(tmp_path / "in") as source, open(tmp_path / "out", "w") as sink:
         subprocess.run(
@@ -334,7 +342,9 @@ def test_legacy_elicitation(child: Any) -> None:
     question = server.receive()
     assert question["method"] == "elicitation/create"
     assert question["params"]["requestedSchema"]["properties"]["name"]["type"] == "string"
-    server.send({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept", "content": {"name": "x"}}})
+    server.send(
+        {"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept", "content": {"name": "x"}}}
+    )
     assert "accept name='x'" in server.receive()["result"]["structuredContent"]["result"]
 
 
@@ -351,7 +361,9 @@ def test_modern_elicitation_is_a_retry(modern: Any) -> None:
     (key,) = first["inputRequests"]
     answers = {key: {"action": "accept", "content": {"name": "y"}}}
     more = {"_meta": meta, "inputResponses": answers, "requestState": first["requestState"]}
-    assert "accept name='y'" in modern.ask(call("asks", {}, modern=True, **more))["result"]["content"][0]["text"]
+    assert (
+        "accept name='y'" in modern.ask(call("asks", {}, modern=True, **more))["result"]["content"][0]["text"]
+    )
     more["requestState"] = first["requestState"][:-1] + ("A" if first["requestState"][-1] != "A" else "B")
     assert modern.ask(call("asks", {}, modern=True, **more))["error"]["code"] == -32602
     more["requestState"] = first["requestState"]

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-_TOO_LARGE = b'{"jsonrpc":"2.0","error":{"code":-32600,"message":"The body is longer than max_message_bytes"}}'
+_TOO_LARGE = (
+    b'{"jsonrpc":"2.0","error":{"code":-32600,"message":"The body is longer than max_message_bytes"}}'
+)
 
 
 class _Sink:
@@ -83,7 +85,9 @@ def application(server: MCPServer, endpoint: object) -> Callable[..., Awaitable[
         if sink.messages.empty():
             watcher: asyncio.Task[None] | None = asyncio.ensure_future(_watch(receive, exchange, sink))
         else:
-            watcher = None if sink.messages.qsize() > 2 else asyncio.ensure_future(_watch(receive, exchange, sink))
+            watcher = (
+                None if sink.messages.qsize() > 2 else asyncio.ensure_future(_watch(receive, exchange, sink))
+            )
         try:
             await _send_all(sink, send)
         finally:

@@ -56,7 +56,9 @@ class MCPClient:
         handlers: Mapping[str, RequestHandler] | None = None,
         on_notification: NotificationHandler | None = None,
     ) -> None:
-        self._link = target if isinstance(target, Link) else make_link(target, env=env, cwd=cwd, headers=headers)
+        self._link = (
+            target if isinstance(target, Link) else make_link(target, env=env, cwd=cwd, headers=headers)
+        )
         self._info = {"name": name, "version": version}
         self._timeout_s = timeout_s
         self._handlers = dict(handlers or {})
@@ -102,7 +104,7 @@ class MCPClient:
                 raise ConnectionError(f"no common protocol version; the server has {supported}") from error
             if error.rpc_code in _MODERN_ERRORS:
                 raise
-        except (HttpStatus, asyncio.TimeoutError):
+        except (TimeoutError, HttpStatus):
             pass
         else:
             if isinstance(found.get("supportedVersions"), list):
@@ -172,7 +174,9 @@ class MCPClient:
                 raise LinkClosed(f"unknown resultType {kind!r}")
             if not self._handlers:
                 return result
-            wire = {key: value for key, value in wire.items() if key not in ("inputResponses", "requestState")}
+            wire = {
+                key: value for key, value in wire.items() if key not in ("inputResponses", "requestState")
+            }
             wire["inputResponses"] = {
                 key: await self._answer(ask["method"], ask.get("params") or {})
                 for key, ask in (result.get("inputRequests") or {}).items()
@@ -183,7 +187,9 @@ class MCPClient:
     async def _answer(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         handler = self._handlers.get(method)
         if handler is None:
-            raise MCPError(METHOD_NOT_FOUND, f"The server asks for {method}, which this client does not offer")
+            raise MCPError(
+                METHOD_NOT_FOUND, f"The server asks for {method}, which this client does not offer"
+            )
         return await handler(params)
 
     async def _request(
@@ -317,7 +323,9 @@ class MCPClient:
 
     async def read_resource(self, uri: str) -> list[dict[str, Any]]:
         """``contents`` of a resource."""
-        found: list[dict[str, Any]] = (await self.request("resources/read", {"uri": uri})).get("contents") or []
+        found: list[dict[str, Any]] = (await self.request("resources/read", {"uri": uri})).get(
+            "contents"
+        ) or []
         return found
 
     async def get_prompt(self, name: str, arguments: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -243,7 +243,12 @@ class Context:
         return self._elicited(answer, {})
 
     async def sample(
-        self, messages: str | list[dict[str, Any]], *, max_tokens: int = 1024, key: str | None = None, **more: Any
+        self,
+        messages: str | list[dict[str, Any]],
+        *,
+        max_tokens: int = 1024,
+        key: str | None = None,
+        **more: Any,
     ) -> dict[str, Any]:
         """Asks the client's model to complete ``messages``; returns the wire form of the result.
 
@@ -284,7 +289,9 @@ class Context:
         if not self._call.modern:
             result, error = await self._call.request(method, json_dumps(params))
             if error is not None:
-                raise MCPError(int(error.get("code", -32603)), str(error.get("message", "")), error.get("data"))
+                raise MCPError(
+                    int(error.get("code", -32603)), str(error.get("message", "")), error.get("data")
+                )
             return result
         self._asked += 1
         name = key or f"{method.partition('/')[0]}_{self._asked}"
@@ -320,4 +327,6 @@ def _elicit_result(answer: Any, schema: Any) -> ElicitResult:
     try:
         return ElicitResult(action, schema.model_validate(content))
     except ValidationError as error:
-        raise InvalidParams(f"The answer to elicitation/create is malformed: {error.error_count()} errors") from error
+        raise InvalidParams(
+            f"The answer to elicitation/create is malformed: {error.error_count()} errors"
+        ) from error

@@ -375,5 +375,3 @@ def _single(content: Any) -> dict[str, Any]:
     if len(blocks) != 1:
         raise ValueError("a prompt message holds exactly one content block")
     return blocks[0]
-
-

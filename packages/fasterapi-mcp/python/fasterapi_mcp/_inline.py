@@ -11,7 +11,17 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-_BLOCKING = ("CALL", "PRECALL", "IMPORT", "FOR_ITER", "SEND", "BEFORE_WITH", "YIELD", "GET_AWAITABLE", "LOAD_BUILD")
+_BLOCKING = (
+    "CALL",
+    "PRECALL",
+    "IMPORT",
+    "FOR_ITER",
+    "SEND",
+    "BEFORE_WITH",
+    "YIELD",
+    "GET_AWAITABLE",
+    "LOAD_BUILD",
+)
 _HARMLESS = ("CALL_INTRINSIC_1",)
 
 

@@ -8,7 +8,7 @@ import contextlib
 import os
 import ssl
 import urllib.parse
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
 from fasterapi_core import json_dumps, json_loads
@@ -153,7 +153,7 @@ class StdioLink(Link):
             try:
                 await asyncio.wait_for(process.wait(), 2.0)
                 break
-            except (TimeoutError, asyncio.TimeoutError):
+            except TimeoutError:
                 continue
         if self._reader is not None:
             self._reader.cancel()
@@ -266,7 +266,9 @@ class HttpLink(Link):
                     headers[name.strip().lower()] = value.strip()
             return connection, status, headers
 
-    async def _chunks(self, connection: _Connection, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
+    async def _chunks(
+        self, connection: _Connection, headers: Mapping[str, str]
+    ) -> AsyncGenerator[bytes, None]:
         reader = connection.reader
         try:
             if headers.get("transfer-encoding", "").lower() == "chunked":
@@ -331,7 +333,9 @@ class HttpLink(Link):
                 return answer
         raise HttpStatus(status, body[:300].decode("utf-8", "replace"))
 
-    async def _events(self, connection: _Connection, headers: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
+    async def _events(
+        self, connection: _Connection, headers: Mapping[str, str]
+    ) -> AsyncGenerator[dict[str, Any], None]:
         buffer = b""
         data: list[bytes] = []
         async with contextlib.aclosing(self._chunks(connection, headers)) as chunks:

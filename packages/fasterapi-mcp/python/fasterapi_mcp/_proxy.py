@@ -35,7 +35,9 @@ _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u206a-\u206f\u
 class Upstream:
     """One server behind the proxy."""
 
-    def __init__(self, name: str, prefix: str, timeout_s: float, connect: Callable[[Upstream], MCPClient]) -> None:
+    def __init__(
+        self, name: str, prefix: str, timeout_s: float, connect: Callable[[Upstream], MCPClient]
+    ) -> None:
         self.name = name
         self.prefix = prefix
         self.timeout_s = timeout_s
@@ -64,7 +66,9 @@ class Upstream:
             client = await self.client()
             return await client.request(method, params, timeout_s=self.timeout_s, **options)
         except TimeoutError as error:
-            raise MCPError(INTERNAL_ERROR, f"Upstream {self.name} did not answer in {self.timeout_s:g} s") from error
+            raise MCPError(
+                INTERNAL_ERROR, f"Upstream {self.name} did not answer in {self.timeout_s:g} s"
+            ) from error
         except (ConnectionError, OSError) as error:
             self.error = str(error)
             client_, self._client = self._client, None
@@ -199,7 +203,9 @@ class MCPProxy(MCPServer):
                     public = self._public(upstream, field, str(entry.get(field, "")))
                     route = f"{key}:{public}"
                     if route in self._routes or (key == "tools" and public in self._tools):
-                        logger.warning("%s of upstream %s is hidden: the name is taken", public, upstream.name)
+                        logger.warning(
+                            "%s of upstream %s is hidden: the name is taken", public, upstream.name
+                        )
                         continue
                     self._routes[route] = (upstream, str(entry[field]))
                     if key == "tools":

@@ -125,13 +125,15 @@ class Parameters:
                     fields[alias] = (kind, Field(value, alias=name, title=title_of(name)))
                 else:
                     fields[name] = (kind, value)
-            self._model = create_model(self.title, __config__=ConfigDict(arbitrary_types_allowed=True), **fields)
+            self._model = create_model(
+                self.title, __config__=ConfigDict(arbitrary_types_allowed=True), **fields
+            )
         return self._model
 
     def validate(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Keyword arguments for the function. Raises ``pydantic.ValidationError``."""
         model = self.model
-        value = model.model_validate(self._unwrap(arguments), by_alias=True)
+        value = model.model_validate(self._unwrap(arguments))
         return {field.alias or name: getattr(value, name) for name, field in model.model_fields.items()}
 
     def _unwrap(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -183,7 +185,9 @@ class Returns:
             if structured:
                 raise TypeError(f"{name}: structured output needs a return annotation that has a schema")
             return
-        scalar = "null" if annotation is None or annotation is type(None) else SCALARS.get(annotation, ("",))[0]
+        scalar = (
+            "null" if annotation is None or annotation is type(None) else SCALARS.get(annotation, ("",))[0]
+        )
         if scalar:
             self.kind = "n" if scalar == "null" else SCALARS[annotation][1]
             self.wrapped = True
@@ -197,7 +201,13 @@ class Returns:
         self._build(annotation, name, structured)
 
     def _build(self, annotation: Any, name: str, structured: bool | None) -> None:
-        from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, create_model
+        from pydantic import (
+            BaseModel,
+            PydanticSchemaGenerationError,
+            PydanticUserError,
+            TypeAdapter,
+            create_model,
+        )
         from pydantic.errors import PydanticInvalidForJsonSchema
 
         try:

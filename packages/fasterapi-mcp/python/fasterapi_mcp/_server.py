@@ -159,6 +159,7 @@ class MCPServer:
     @overload
     def tool(
         self,
+        /,
         *,
         name: str | None = None,
         title: str | None = None,
@@ -278,6 +279,7 @@ class MCPServer:
     @overload
     def prompt(
         self,
+        /,
         *,
         name: str | None = None,
         title: str | None = None,
@@ -499,10 +501,10 @@ class MCPServer:
         if not isinstance(wishes, dict):
             raise InvalidParams("notifications is missing")
         if not call.streams:
-            raise MCPError(METHOD_NOT_FOUND, "subscriptions/listen needs a client that accepts text/event-stream")
-        wanted: dict[str, Any] = {
-            wish: True for _, wish in _CHANGED.values() if wishes.get(wish) is True
-        }
+            raise MCPError(
+                METHOD_NOT_FOUND, "subscriptions/listen needs a client that accepts text/event-stream"
+            )
+        wanted: dict[str, Any] = {wish: True for _, wish in _CHANGED.values() if wishes.get(wish) is True}
         uris = wishes.get("resourceSubscriptions")
         if isinstance(uris, list):
             wanted["resourceSubscriptions"] = [uri for uri in uris if isinstance(uri, str)][:1000]
@@ -571,7 +573,9 @@ class MCPServer:
                 context._state, context._answers = self._seal.open(digest, sealed)
         return context
 
-    def _input_required(self, context: Context, params: dict[str, Any], call: Call, wish: InputRequired) -> bytes:
+    def _input_required(
+        self, context: Context, params: dict[str, Any], call: Call, wish: InputRequired
+    ) -> bytes:
         if not call.modern:
             raise MCPError(INTERNAL_ERROR, "The client's protocol version has no input_required results")
         wire: dict[str, Any] = {"resultType": "input_required"}
@@ -608,7 +612,9 @@ class MCPServer:
             except ToolError as error:
                 raise ToolError(f"Error executing tool {tool.name}: {error}") from None
             done = await self._run(call, params, tool, keywords)
-            return self._tool_result(tool, done.value, call.modern) if isinstance(done, _Done) else bytes(done)
+            return (
+                self._tool_result(tool, done.value, call.modern) if isinstance(done, _Done) else bytes(done)
+            )
         except Exception as error:
             return self._tool_failed(tool.name, error, call.modern)
 

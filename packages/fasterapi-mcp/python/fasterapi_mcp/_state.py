@@ -38,7 +38,13 @@ class StateSeal:
     def seal(self, digest: str, user_state: str | None, answers: dict[str, Any]) -> str:
         """The text that goes to the client."""
         payload = json.dumps(
-            {"s": user_state, "a": answers, "d": digest, "e": time.time() + LIFETIME_S, "n": os.urandom(8).hex()},
+            {
+                "s": user_state,
+                "a": answers,
+                "d": digest,
+                "e": time.time() + LIFETIME_S,
+                "n": os.urandom(8).hex(),
+            },
             separators=(",", ":"),
         ).encode()
         return f"{_encode(payload)}.{_encode(self._sign(payload))}"

@@ -25,7 +25,8 @@ inline void write_result(OutBuffer& out, std::string_view id, std::string_view b
   out.push('}');
 }
 /// `id` empty: it could not be read, the member is left out. `data`: JSON, empty for none.
-void write_error(OutBuffer& out, std::string_view id, int code, std::string_view message, std::string_view data = {});
+void write_error(OutBuffer& out, std::string_view id, int code, std::string_view message,
+                 std::string_view data = {});
 /// `method` must not need escapes; `params`: JSON object.
 void write_notification(OutBuffer& out, std::string_view method, std::string_view params);
 void write_request(OutBuffer& out, long long id, std::string_view method, std::string_view params);

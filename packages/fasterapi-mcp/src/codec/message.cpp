@@ -23,7 +23,8 @@ class Parser {
     if (reason_ != 0) return fail(reason_, why_);
     if (!version_ok_) return fail(kInvalidRequest, "Invalid Request: \"jsonrpc\" must be \"2.0\"");
     if (has_method_) {
-      if (has_id_ && m_.id.empty()) return fail(kInvalidRequest, "Invalid Request: id must be a string or an integer");
+      if (has_id_ && m_.id.empty())
+        return fail(kInvalidRequest, "Invalid Request: id must be a string or an integer");
       if (params_bad_) return fail(kInvalidParams, "Invalid params: params must be an object");
       if (!bad_member_.empty()) return fail(kInvalidParams, bad_member_.data());
       m_.kind = has_id_ ? Message::Kind::request : Message::Kind::notification;
@@ -127,7 +128,8 @@ class Parser {
     if (key == "name") return string_param(m_.name, m_.has_name, "Invalid params: name must be a string");
     if (key == "arguments") return raw_param(m_.arguments);
     if (key == "uri") return string_param(m_.uri, m_.has_uri, "Invalid params: uri must be a string");
-    if (key == "taskId") return string_param(m_.task_id, m_.has_task_id, "Invalid params: taskId must be a string");
+    if (key == "taskId")
+      return string_param(m_.task_id, m_.has_task_id, "Invalid params: taskId must be a string");
     if (key == "requestId") return raw_param(m_.request_id);
     if (key == "cursor") return raw_param(m_.cursor);
     std::string_view raw;
@@ -186,8 +188,8 @@ void parse_message(std::string_view text, Message& message) {
     return;
   }
   message.error_code = json ? kInvalidRequest : kParseError;
-  message.error_text = json ? "Invalid Request: a message is a JSON object"
-                            : "Parse error: the message is not valid JSON";
+  message.error_text =
+      json ? "Invalid Request: a message is a JSON object" : "Parse error: the message is not valid JSON";
 }
 
 bool for_each_in_batch(std::string_view text, void (*fn)(void* arg, std::string_view element), void* arg) {

@@ -110,7 +110,8 @@ bool accepts(std::string_view accept, std::string_view type) {
     std::size_t semicolon = std::min(item.find(';'), item.size());
     std::string_view range = trim(item.substr(0, semicolon));
     std::string_view parameters = item.substr(semicolon);
-    if (parameters.find("q=0") != std::string_view::npos && parameters.find("q=0.") == std::string_view::npos) continue;
+    if (parameters.find("q=0") != std::string_view::npos && parameters.find("q=0.") == std::string_view::npos)
+      continue;
     if (range == "*/*" || equal_ignoring_case(range, type)) return true;
     if (range.size() == major.size() + 1 && range.back() == '*' &&
         equal_ignoring_case(range.substr(0, major.size()), major))

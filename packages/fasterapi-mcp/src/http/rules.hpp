@@ -12,7 +12,7 @@ namespace fasterapi::mcp {
 struct HostPolicy {
   std::vector<std::string> hosts;    // lower case, "name", "name:port"; "*" allows any
   std::vector<std::string> origins;  // "https://app.example.com"; "*" allows any
-  bool ip_hosts = false;  // a Host that is an IP address is fine: rebinding needs a name
+  bool ip_hosts = false;             // a Host that is an IP address is fine: rebinding needs a name
 
   bool host_allowed(std::string_view host) const;
   /// An absent Origin is allowed: it is a browser that must send one.

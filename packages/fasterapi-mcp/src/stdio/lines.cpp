@@ -19,11 +19,13 @@ constexpr core::Nanos kFilePoll = 1'000'000;
 LineReader::LineReader(core::Reactor& reactor, int fd, std::size_t max_line, LineHandler& handler) noexcept
     : reactor_(reactor),
       handler_(handler),
-      poll_([](void* self) noexcept {
-        auto* reader = static_cast<LineReader*>(self);
-        reader->read_some();
-        if (reader->started_ && !reader->paused_) reader->reactor_.arm_after(reader->poll_, kFilePoll);
-      }, this),
+      poll_(
+          [](void* self) noexcept {
+            auto* reader = static_cast<LineReader*>(self);
+            reader->read_some();
+            if (reader->started_ && !reader->paused_) reader->reactor_.arm_after(reader->poll_, kFilePoll);
+          },
+          this),
       max_line_(max_line),
       fd_(fd) {}
 
@@ -67,7 +69,8 @@ void LineReader::resume() noexcept {
 
 void LineReader::on_io(unsigned events) noexcept {
   // A hang-up is reported even while paused; what is left in the pipe is read after resume().
-  if (!paused_) read_some();
+  if (!paused_)
+    read_some();
   else if (!(events & core::kReadable)) {
     // Level-triggered hang-ups of a paused pipe would spin: watch it from the timer instead.
     reactor_.remove(fd_);

@@ -30,7 +30,8 @@ TEST(Answer, errors_leave_out_an_id_that_could_not_be_read) {
   EXPECT_EQ(out.view(), R"({"jsonrpc":"2.0","error":{"code":-32700,"message":"Parse error"}})");
   out.clear();
   write_error(out, "7", -32602, "no \"x\"", "{\"uri\":\"a\"}");
-  EXPECT_EQ(out.view(), R"({"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"no \"x\"","data":{"uri":"a"}}})");
+  EXPECT_EQ(out.view(),
+            R"({"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"no \"x\"","data":{"uri":"a"}}})");
 }
 
 }  // namespace

@@ -38,7 +38,9 @@ TEST(Message, reads_a_modern_tool_call) {
 }
 
 TEST(Message, order_blanks_and_escapes_do_not_matter) {
-  Message m = parse("\t{ \"params\" : { \"n\\u0061me\" : \"a\\u0064d\" } , \"method\":\"tools\\/call\", \"id\" : -5 ,\"jsonrpc\":\"2.0\" } \r\n");
+  Message m = parse(
+      "\t{ \"params\" : { \"n\\u0061me\" : \"a\\u0064d\" } , \"method\":\"tools\\/call\", \"id\" : -5 "
+      ",\"jsonrpc\":\"2.0\" } \r\n");
   EXPECT_EQ(m.kind, Kind::request);
   EXPECT_EQ(m.id, "-5");
   EXPECT_EQ(m.method, "tools/call");
@@ -103,7 +105,8 @@ TEST(Message, deep_nesting_is_refused) {
 }
 
 TEST(Message, any_truncation_is_an_error_and_never_a_message) {
-  std::string text = R"({"jsonrpc":"2.0","id":"é\n","method":"tools/call","params":{"arguments":{"a":[1.5e3,true,null]}}})";
+  std::string text =
+      R"({"jsonrpc":"2.0","id":"é\n","method":"tools/call","params":{"arguments":{"a":[1.5e3,true,null]}}})";
   ASSERT_EQ(parse(text).kind, Kind::request);
   for (std::size_t n = 0; n < text.size(); ++n) EXPECT_EQ(parse(text.substr(0, n)).error_code, kParseError) << n;
 }
@@ -113,7 +116,8 @@ TEST(Message, batches_are_split) {
   ASSERT_EQ(parse(text).kind, Kind::batch);
   std::vector<std::string> seen;
   EXPECT_TRUE(for_each_in_batch(
-      text, [](void* arg, std::string_view e) { static_cast<std::vector<std::string>*>(arg)->emplace_back(e); }, &seen));
+      text, [](void* arg, std::string_view e) { static_cast<std::vector<std::string>*>(arg)->emplace_back(e); },
+      &seen));
   EXPECT_EQ(seen, (std::vector<std::string>{R"({"jsonrpc":"2.0","id":1,"method":"ping"})", R"({"x":[1,2]})"}));
   EXPECT_FALSE(for_each_in_batch("[]", [](void*, std::string_view) {}, nullptr));
 }

@@ -13,14 +13,14 @@ namespace fasterapi::mcp {
 struct Message {
   enum class Kind { request, notification, response, batch, invalid };
   Kind kind = Kind::invalid;
-  int error_code = 0;                // when invalid
-  const char* error_text = "";       // when invalid
-  std::string_view id;               // JSON text of the id: 7 or "a"; empty when absent or unreadable
-  std::string_view method;           // decoded
-  std::string_view params;           // JSON object, empty when absent
-  std::string_view result;           // response: JSON value
-  std::string_view error;            // response: JSON object
-  std::string_view text;             // batch: the array
+  int error_code = 0;           // when invalid
+  const char* error_text = "";  // when invalid
+  std::string_view id;          // JSON text of the id: 7 or "a"; empty when absent or unreadable
+  std::string_view method;      // decoded
+  std::string_view params;      // JSON object, empty when absent
+  std::string_view result;      // response: JSON value
+  std::string_view error;       // response: JSON object
+  std::string_view text;        // batch: the array
 
   // ---- members of params; a raw one is empty when absent
   bool has_name = false, has_uri = false, has_task_id = false;
@@ -30,14 +30,14 @@ struct Message {
   std::string_view cursor;              // raw
   bool has_input = false;               // inputResponses or requestState present
   // ---- members of params._meta
-  std::string_view meta;                // raw object
+  std::string_view meta;  // raw object
   bool has_version = false;
-  std::string_view version;             // decoded
-  std::string_view capabilities;        // raw
-  std::string_view progress_token;      // raw
+  std::string_view version;         // decoded
+  std::string_view capabilities;    // raw
+  std::string_view progress_token;  // raw
   bool has_log_level = false;
-  std::string_view log_level;           // decoded; empty when not a string
-  std::list<std::string> decoded;       // storage of texts that had escapes
+  std::string_view log_level;      // decoded; empty when not a string
+  std::list<std::string> decoded;  // storage of texts that had escapes
 };
 
 /// Parses one message (or recognises a batch, see for_each_in_batch).
