@@ -62,7 +62,7 @@ class Dependant:
     scope: Literal["function", "request"] | None = None
     inline: bool = False
     max_concurrency: int | None = None
-    positional: tuple[str, ...] = ()
+    leading: tuple[str, ...] = ()  # parameters that may be passed by position, in order
 
     @property
     def scopes(self) -> list[str]:
@@ -200,12 +200,12 @@ def analyse(
         dependant.inline = depends.inline
         dependant.max_concurrency = depends.max_concurrency
     wanted = path_names(path)
-    positional = []
+    leading = []
     for parameter in typed_signature(call).parameters.values():
-        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
-            positional.append(parameter.name)
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            leading.append(parameter.name)
         _add_parameter(dependant, parameter, wanted)
-    dependant.positional = tuple(positional)
+    dependant.leading = tuple(leading)
     return dependant
 
 

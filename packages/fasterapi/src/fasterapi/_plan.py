@@ -355,9 +355,16 @@ class _Compiler:
         elif dependant.kind in ("generator", "async_generator"):
             self.awaits = True
             is_async = dependant.kind == "async_generator"
-            self.lines.append(
-                f"{value} = await stack.enter({call}({arguments}), {is_async}, {inline and not is_async})"
-            )
+            if is_async or inline:
+                generator = self.local("g")
+                step = f"await anext({generator})" if is_async else f"next({generator})"
+                self.lines += [
+                    f"{generator} = {call}({arguments})",
+                    f"{value} = {step}",
+                    f"stack.entered({generator}, {is_async}, {inline and not is_async})",
+                ]
+            else:
+                self.lines.append(f"{value} = await stack.enter({call}({arguments}), False, False)")
         elif inline or self.whole_in_thread:
             self.lines.append(f"{value} = {call}({arguments})")
         else:
@@ -401,12 +408,17 @@ class _Compiler:
             self.names["run_in_threadpool"] = run_in_threadpool
         if self.generators:
             self.names.update(CleanupStack=CleanupStack, hand_over=hand_over)
-            respond = self.constant(self.route.make_response, "respond")
+            plain = self.route.plain_json and injected is None and not self.background
+            if plain and body_allowed(self.route.status_code):
+                result = f"{self.constant(_plain_responder(self.route), 'respond')}({call})"
+            else:
+                respond = self.constant(self.route.make_response, "respond")
+                result = f"{respond}({call}, {injected}, {tasks})"
             return [
                 "stack = CleanupStack()",
                 "try:",
                 *(f"    {line}" for line in self.lines),
-                f"    result = {respond}({call}, {injected}, {tasks})",
+                f"    result = {result}",
                 "except BaseException as exc:",
                 "    error = await stack.unwind(exc)",
                 "    if error is exc: raise",
@@ -445,8 +457,26 @@ class _Compiler:
 
 
 def _call_arguments(dependant: Dependant, keywords: dict[str, str]) -> str:
-    positional = [keywords.pop(name) for name in dependant.positional if name in keywords]
-    return ", ".join([*positional, *(f"{name}={value}" for name, value in keywords.items())])
+    """Write the arguments: by position as far as the signature goes along (that is cheaper), the rest by name."""
+    rest = dict(keywords)
+    positional = []
+    for name in dependant.leading:
+        if name not in rest:
+            break
+        positional.append(rest.pop(name))
+    return ", ".join([*positional, *(f"{name}={value}" for name, value in rest.items())])
+
+
+def _plain_responder(route: APIRoute) -> Callable[[Any], Any]:
+    """Return the short form of ``make_response`` for JSON without injected headers or tasks."""
+    encode, status, response = route.serializer.encode, route.status_code or 200, _http.Response
+
+    def respond(result: Any) -> Any:
+        if isinstance(result, response):
+            return result
+        return response(encode(result), status, None, "application/json")
+
+    return respond
 
 
 def _identity(call: Any) -> Any:

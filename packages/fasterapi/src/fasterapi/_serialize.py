@@ -201,10 +201,19 @@ def _only_scalars(value: Any) -> bool:
 
 def encode_plain(value: Any) -> bytes:
     """Encode a value that has no model, with the rules of ``jsonable_encoder``."""
+    if type(value) is dict:
+        for item in value.values():
+            if type(item) not in _SCALARS:
+                break
+        else:  # the most common answer: a small flat dict
+            try:
+                return _dumps(value)
+            except (TypeError, ValueError):  # keys that are no strings; NaN raises again below, as it should
+                return json_text(jsonable_encoder(value)).encode()
     if _only_scalars(value):
         try:
             return _dumps(value)
-        except (TypeError, ValueError):  # keys that are no strings; NaN raises again below, as it should
+        except (TypeError, ValueError):
             pass
     return json_text(jsonable_encoder(value)).encode()
 
