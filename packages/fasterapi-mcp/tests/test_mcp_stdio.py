@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 import pytest
-from mcp_wire import HERE, request
+from mcp_wire import HERE, Child, request
 
 
 def call(
@@ -26,6 +26,15 @@ def legacy(child: Any) -> Any:
     server = child("stdio_server.py")
     server.initialize()
     return server
+
+
+@pytest.fixture(scope="module")
+def shared() -> Any:
+    """One initialized server for the tests that leave it as it was."""
+    server = Child("stdio_server.py")
+    server.initialize()
+    yield server
+    server.close()
 
 
 @pytest.fixture
@@ -56,14 +65,14 @@ def test_discover(modern: Any) -> None:
     assert result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"] == "stdio-tests"
 
 
-def test_both_eras_at_once(legacy: Any) -> None:
-    assert "resultType" not in legacy.ask(call("add", {"a": 1}))["result"]
-    assert legacy.ask(call("add", {"a": 1}, modern=True))["result"]["resultType"] == "complete"
+def test_both_eras_at_once(shared: Any) -> None:
+    assert "resultType" not in shared.ask(call("add", {"a": 1}))["result"]
+    assert shared.ask(call("add", {"a": 1}, modern=True))["result"]["resultType"] == "complete"
 
 
 @pytest.mark.parametrize("name", ["add", "add_async"])
-def test_a_scalar_result_is_text_and_structure(legacy: Any, name: str) -> None:
-    assert legacy.ask(call(name, {"a": 2, "b": 3}, id="x")) == {
+def test_a_scalar_result_is_text_and_structure(shared: Any, name: str) -> None:
+    assert shared.ask(call(name, {"a": 2, "b": 3}, id="x")) == {
         "jsonrpc": "2.0",
         "id": "x",
         "result": {"content": [{"type": "text", "text": "5"}], "structuredContent": {"result": 5}},
@@ -86,18 +95,18 @@ def test_a_scalar_result_is_text_and_structure(legacy: Any, name: str) -> None:
         ("blocking", {"seconds": 0}, "slept"),
     ],
 )
-def test_scalar_arguments(legacy: Any, name: str, arguments: Any, value: Any) -> None:
-    result = legacy.ask(call(name, arguments))["result"]
+def test_scalar_arguments(shared: Any, name: str, arguments: Any, value: Any) -> None:
+    result = shared.ask(call(name, arguments))["result"]
     assert "isError" not in result, result
     assert result["structuredContent"] == {"result": value}
     assert result["content"][0]["text"] == (value if isinstance(value, str) else json.dumps(value))
 
 
-def test_models_in_and_out(legacy: Any) -> None:
-    result = legacy.ask(call("double", {"item": {"name": "tea"}, "times": 3}))["result"]
+def test_models_in_and_out(shared: Any) -> None:
+    result = shared.ask(call("double", {"item": {"name": "tea"}, "times": 3}))["result"]
     assert result["structuredContent"] == {"name": "tea", "price": 3.0}
     assert json.loads(result["content"][0]["text"]) == result["structuredContent"]
-    as_text = legacy.ask(call("double", {"item": '{"name": "tea"}'}))["result"]
+    as_text = shared.ask(call("double", {"item": '{"name": "tea"}'}))["result"]
     assert as_text["structuredContent"] == {"name": "tea", "price": 2.0}
 
 
@@ -116,14 +125,14 @@ def test_models_in_and_out(legacy: Any) -> None:
         ("fails_politely", {}, "please do not"),
     ],
 )
-def test_failures_are_tool_results(legacy: Any, name: str, arguments: Any, text: str) -> None:
-    result = legacy.ask(call(name, arguments))["result"]
+def test_failures_are_tool_results(shared: Any, name: str, arguments: Any, text: str) -> None:
+    result = shared.ask(call(name, arguments))["result"]
     assert result["isError"] is True
     assert text in result["content"][0]["text"]
 
 
-def test_protocol_errors_of_tools(legacy: Any) -> None:
-    assert legacy.ask(call("fails_protocol"))["error"] == {
+def test_protocol_errors_of_tools(shared: Any) -> None:
+    assert shared.ask(call("fails_protocol"))["error"] == {
         "code": -1,
         "message": "own code",
         "data": {"x": 1},
@@ -146,14 +155,14 @@ def test_protocol_errors_of_tools(legacy: Any) -> None:
         ("completion/complete", {}, -32601),
     ],
 )
-def test_errors_of_requests(legacy: Any, era: bool, method: str, params: Any, code: int) -> None:
-    answer = legacy.ask(request(method, params, id="q", modern=era))
+def test_errors_of_requests(shared: Any, era: bool, method: str, params: Any, code: int) -> None:
+    answer = shared.ask(request(method, params, id="q", modern=era))
     assert answer["error"]["code"] == code and answer["id"] == "q"
 
 
-def test_resource_not_found_has_the_code_of_its_era(legacy: Any) -> None:
-    old = legacy.ask(request("resources/read", {"uri": "x://y"}))["error"]
-    new = legacy.ask(request("resources/read", {"uri": "x://y"}, modern=True))["error"]
+def test_resource_not_found_has_the_code_of_its_era(shared: Any) -> None:
+    old = shared.ask(request("resources/read", {"uri": "x://y"}))["error"]
+    new = shared.ask(request("resources/read", {"uri": "x://y"}, modern=True))["error"]
     assert (old["code"], new["code"]) == (-32002, -32602)
     assert old["data"] == new["data"] == {"uri": "x://y"}
 
@@ -207,21 +216,21 @@ def test_legacy_requests_before_initialize_are_refused(modern: Any) -> None:
         (b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]', -32600),
     ],
 )
-def test_bad_lines_are_answered_and_survived(legacy: Any, line: bytes, code: int) -> None:
-    assert legacy.ask(line)["error"]["code"] == code
-    assert legacy.ask(request("ping", id=2)) == {"jsonrpc": "2.0", "id": 2, "result": {}}
+def test_bad_lines_are_answered_and_survived(shared: Any, line: bytes, code: int) -> None:
+    assert shared.ask(line)["error"]["code"] == code
+    assert shared.ask(request("ping", id=2)) == {"jsonrpc": "2.0", "id": 2, "result": {}}
 
 
-def test_a_line_beyond_the_limit_is_answered_and_skipped(legacy: Any) -> None:
-    legacy.send(b'{"x":"' + b"y" * (5 << 20) + b'"}')
-    assert legacy.receive()["error"]["code"] == -32600
-    assert legacy.ask(request("ping"))["result"] == {}
+def test_a_line_beyond_the_limit_is_answered_and_skipped(shared: Any) -> None:
+    shared.send(b'{"x":"' + b"y" * (5 << 20) + b'"}')
+    assert shared.receive()["error"]["code"] == -32600
+    assert shared.ask(request("ping"))["result"] == {}
 
 
-def test_blank_lines_and_notifications_are_silent(legacy: Any) -> None:
-    legacy.send(b"", b"  \r", {"jsonrpc": "2.0", "method": "notifications/whatever"})
-    legacy.send({"jsonrpc": "2.0", "id": 77, "result": {}})
-    assert legacy.ask(request("ping", id=5))["id"] == 5
+def test_blank_lines_and_notifications_are_silent(shared: Any) -> None:
+    shared.send(b"", b"  \r", {"jsonrpc": "2.0", "method": "notifications/whatever"})
+    shared.send({"jsonrpc": "2.0", "id": 77, "result": {}})
+    assert shared.ask(request("ping", id=5))["id"] == 5
 
 
 def test_batches_belong_to_one_revision(child: Any) -> None:
@@ -239,11 +248,11 @@ def test_batches_belong_to_one_revision(child: Any) -> None:
     assert {answer.get("id") for answer in answers} == {1, 2, 3, None}
 
 
-def test_answers_come_in_the_order_of_completion(legacy: Any) -> None:
-    legacy.send(*[call("slow", {"seconds": 0.2 - i * 0.002}, id=i) for i in range(32)])
-    legacy.send(request("ping", id="first"))
-    assert legacy.receive()["id"] == "first"
-    assert {legacy.receive()["id"] for _ in range(32)} == set(range(32))
+def test_answers_come_in_the_order_of_completion(shared: Any) -> None:
+    shared.send(*[call("slow", {"seconds": 0.2 - i * 0.002}, id=i) for i in range(32)])
+    shared.send(request("ping", id="first"))
+    assert shared.receive()["id"] == "first"
+    assert {shared.receive()["id"] for _ in range(32)} == set(range(32))
 
 
 def test_many_pipelined_calls(legacy: Any) -> None:
