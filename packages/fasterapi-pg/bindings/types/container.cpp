@@ -372,7 +372,7 @@ bool encode_range(const Type& t, PyObject* v, OutBuffer& out) {
     empty = n == 0;
     if (n > 0) lower = Ref(PySequence_GetItem(v, 0));
     if (n > 1) upper = Ref(PySequence_GetItem(v, 1));
-    if (n == 1) upper_inc = false;
+    upper_inc = true;  // as asyncpg: a plain pair means both bounds
   } else if (PyObject_HasAttrString(v, "isempty") && PyObject_HasAttrString(v, "lower_inc")) {
     lower = Ref(PyObject_GetAttrString(v, "lower"));
     upper = Ref(PyObject_GetAttrString(v, "upper"));
