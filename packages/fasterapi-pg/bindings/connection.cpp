@@ -1,4 +1,5 @@
 // BaseConnection: a session of its own, or a lease of a pool's.
+#include <Python.h>
 #include <structmember.h>
 
 #include <cstddef>

@@ -1,4 +1,5 @@
 // BasePool and Acquire.
+#include <Python.h>
 #include <structmember.h>
 
 #include <cstddef>

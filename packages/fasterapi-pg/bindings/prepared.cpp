@@ -1,4 +1,5 @@
 // BaseStatement (a prepared statement) and Portal (a cursor).
+#include <Python.h>
 #include <structmember.h>
 
 #include <cstddef>

@@ -2,6 +2,7 @@
 // What every binding file needs: owned references and the exceptions and classes that Python has registered.
 //   Threads  everything here needs the GIL
 #include <Python.h>
+#include <structmember.h>  // PyMemberDef: part of Python.h from 3.12 on
 
 #include <string>
 #include <string_view>
