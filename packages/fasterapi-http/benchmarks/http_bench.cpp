@@ -51,8 +51,7 @@ void parse(benchmark::State& state, const Tier* tier, int which) {
   for (auto _ : state) {
     head.reset();
     benchmark::ClobberMemory();
-    bool hit = false;
-    ParseResult result = tier->parse(padded.data(), request.size(), limits, head, nullptr, hit);
+    ParseResult result = tier->parse(padded.data(), request.size(), limits, head);
     if (!result.complete()) state.SkipWithError("not parsed");
     benchmark::DoNotOptimize(head.field_count);
   }

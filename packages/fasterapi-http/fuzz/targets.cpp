@@ -53,18 +53,17 @@ void fuzz_request(const std::uint8_t* data, std::size_t size) {
   const auto* text = reinterpret_cast<const char*>(data);
   Padded whole(text, size);
   RequestHead reference;
-  bool hit = false;
-  ParseResult wanted = kTierScalar.parse(whole.bytes.get(), size, limits, reference, nullptr, hit);
+  ParseResult wanted = kTierScalar.parse(whole.bytes.get(), size, limits, reference);
   for (const Tier* tier : all_tiers()) {
     if (!tier->supported()) continue;
     RequestHead head;
-    ParseResult got = tier->parse(whole.bytes.get(), size, limits, head, nullptr, hit);
+    ParseResult got = tier->parse(whole.bytes.get(), size, limits, head);
     require(same_heads(got, head, wanted, reference), "tiers agree");
     std::size_t cut = size ? data[size / 2] * size / 256 : 0;
     Padded part(text, cut);
     head.reset();
-    got = tier->parse(part.bytes.get(), cut, limits, head, nullptr, hit);
-    if (got.need_more()) got = tier->parse(whole.bytes.get(), size, limits, head, nullptr, hit);
+    got = tier->parse(part.bytes.get(), cut, limits, head);
+    if (got.need_more()) got = tier->parse(whole.bytes.get(), size, limits, head);
     if (got.complete()) head.rebase(whole.bytes.get());
     require(same_heads(got, head, wanted, reference), "a split changes nothing");
   }

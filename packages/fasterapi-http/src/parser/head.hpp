@@ -53,7 +53,8 @@ struct HeaderMemo::Entry {
   std::uint64_t hash;
   std::uint32_t line_size;  // with CRLF; 0 when it did not fit
   std::uint8_t minor_version;
-  RequestHead head;  // as parsed; of `fields` only field_count are kept, the block follows
+  std::uint8_t line_age;  // request lines since the kept one was kept
+  RequestHead head;       // as parsed; of `fields` only field_count are kept, the block follows
   static constexpr std::uint32_t kLineRoom = 64, kMaxBlock = 4096;
   char line[kLineRoom + kReadPadding];
   char* block;  // block_size bytes and kReadPadding, in the same allocation
@@ -72,9 +73,9 @@ struct HeadAccess {
 struct Tier {
   std::string_view name;
   bool (*supported)() noexcept;
-  /// `memo` may be null. `memo_hit` tells that the block was taken from it.
-  ParseResult (*parse)(const char*, std::size_t, const Limits&, RequestHead&, MemoEntry* memo,
-                       bool& memo_hit) noexcept;
+  ParseResult (*parse)(const char*, std::size_t, const Limits&, RequestHead&) noexcept;
+  /// Only for a reset head: true when the whole head is there and its block is that of the memo.
+  bool (*repeat)(const char*, std::size_t, const Limits&, RequestHead&, MemoEntry&) noexcept;
 };
 
 extern const Tier kTierAvx512, kTierAvx2, kTierSse2, kTierScalar;

@@ -75,6 +75,6 @@ namespace fasterapi::http {
 static bool supported() noexcept {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
 }
-extern const Tier kTierAvx2{"avx2", supported, avx2::parse_head};
+extern const Tier kTierAvx2{"avx2", supported, avx2::parse_head, avx2::repeat_head};
 }  // namespace fasterapi::http
 #endif

@@ -59,6 +59,6 @@ static bool supported() noexcept {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi") &&
          __builtin_cpu_supports("bmi2");
 }
-extern const Tier kTierAvx512{"avx512", supported, avx512::parse_head};
+extern const Tier kTierAvx512{"avx512", supported, avx512::parse_head, avx512::repeat_head};
 }  // namespace fasterapi::http
 #endif

@@ -40,5 +40,5 @@ inline bool same(const char* a, const char* b, unsigned size) { return __builtin
 
 namespace fasterapi::http {
 static bool supported() noexcept { return true; }
-extern const Tier kTierScalar{"scalar", supported, scalar::parse_head};
+extern const Tier kTierScalar{"scalar", supported, scalar::parse_head, scalar::repeat_head};
 }  // namespace fasterapi::http

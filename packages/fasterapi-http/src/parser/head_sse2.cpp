@@ -64,6 +64,6 @@ inline bool same(const char* a, const char* b, unsigned size) { return __builtin
 
 namespace fasterapi::http {
 static bool supported() noexcept { return true; }
-extern const Tier kTierSse2{"sse2", supported, sse2::parse_head};
+extern const Tier kTierSse2{"sse2", supported, sse2::parse_head, sse2::repeat_head};
 }  // namespace fasterapi::http
 #endif

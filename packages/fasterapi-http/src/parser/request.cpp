@@ -75,6 +75,7 @@ MemoEntry* intern(RequestHead& head) noexcept {
   entry->block_size = size;
   entry->hash = hash;
   entry->minor_version = head.minor_version;
+  entry->line_age = 0;
   std::memcpy(static_cast<void*>(&entry->head), &head, sizeof(RequestHead));
   entry->block = reinterpret_cast<char*>(entry + 1);
   std::memcpy(entry->block, block, size);
@@ -98,8 +99,9 @@ const Tier& best_tier() noexcept {
 }
 
 // Resolved while the library is loaded; functions that run even earlier get the scalar twin.
-static ParseResult (*parse_best)(const char*, std::size_t, const Limits&, RequestHead&, MemoEntry*,
-                                 bool&) noexcept = choose().parse;
+static ParseResult (*parse_best)(const char*, std::size_t, const Limits&, RequestHead&) noexcept = choose().parse;
+static bool (*repeat_best)(const char*, std::size_t, const Limits&, RequestHead&,
+                           MemoEntry&) noexcept = choose().repeat;
 
 std::string_view simd_tier() noexcept { return best_tier().name; }
 
@@ -119,11 +121,6 @@ bool equals_lower(std::string_view text, std::string_view lower) noexcept {
     if (c != static_cast<unsigned char>(lower[i])) return false;
   }
   return true;
-}
-
-void RequestHead::reset() noexcept {
-  static const RequestHead kEmpty{};
-  std::memcpy(static_cast<void*>(this), &kEmpty, kHeadMetaBytes);
 }
 
 unsigned RequestHead::find_index(std::string_view lower_name, unsigned from) const noexcept {
@@ -185,8 +182,7 @@ bool valid_authority(const char* text, std::size_t size) noexcept {
 }
 
 ParseResult parse_request(const char* data, std::size_t size, const Limits& limits, RequestHead& out) noexcept {
-  bool hit = false;
-  return parse_best(data, size, limits, out, nullptr, hit);
+  return parse_best(data, size, limits, out);
 }
 
 ParseResult parse_request(const char* data, std::size_t size, const Limits& limits, RequestHead& out,
@@ -198,12 +194,13 @@ ParseResult parse_request(const char* data, std::size_t size, const Limits& limi
 // once in 64.
 ParseResult HeadAccess::with_memo(const char* data, std::size_t size, const Limits& limits, RequestHead& out,
                                   HeaderMemo& memo) noexcept {
-  bool hit = false;
-  ParseResult result = parse_best(data, size, limits, out, memo.entry_, hit);
-  if (FASTERAPI_LIKELY(hit)) {
+  const detail::HeadState& state = out.state_;
+  if (FASTERAPI_LIKELY(memo.entry_ && !state.line_at && !state.scanned) &&
+      FASTERAPI_LIKELY(repeat_best(data, size, limits, out, *memo.entry_))) {
     memo.misses_ = 0;
-    return result;
+    return {ParseResult::Kind::complete, state.head_size, nullptr};
   }
+  ParseResult result = parse_best(data, size, limits, out);
   if (!result.complete() || out.absolute_form) return result;
   if (out.size() - out.fields_at() > MemoEntry::kMaxBlock) return result;
   std::uint16_t misses = memo.misses_++;

@@ -69,8 +69,7 @@ std::vector<const Tier*> tiers() {
 Verdict run(const Tier& tier, std::string_view bytes, GuardedBuffer& buffer, std::size_t shift = 0,
             const Limits& limits = kLimits) {
   RequestHead head;
-  bool hit = false;
-  auto result = tier.parse(buffer.put(bytes, shift), bytes.size(), limits, head, nullptr, hit);
+  auto result = tier.parse(buffer.put(bytes, shift), bytes.size(), limits, head);
   return verdict_of(result, head);
 }
 
@@ -440,11 +439,9 @@ TEST(Parser, EverySplitGivesTheSameVerdict) {
       Verdict whole = run(*tier, bytes, buffer);
       for (std::size_t cut = 0; cut <= bytes.size(); ++cut) {
         RequestHead head;
-        bool hit = false;
         std::string_view first(bytes.data(), cut);
-        auto result = tier->parse(buffer.put(first), cut, kLimits, head, nullptr, hit);
-        if (result.need_more())
-          result = tier->parse(buffer.put(bytes, cut % 64), bytes.size(), kLimits, head, nullptr, hit);
+        auto result = tier->parse(buffer.put(first), cut, kLimits, head);
+        if (result.need_more()) result = tier->parse(buffer.put(bytes, cut % 64), bytes.size(), kLimits, head);
         ASSERT_EQ(verdict_of(result, head), whole) << tier->name << " cut at " << cut << " of " << bytes;
       }
     }
@@ -463,10 +460,9 @@ TEST(Parser, OneByteAtATimeGivesTheSameVerdictAtLargeSizes) {
     for (const std::string& bytes : inputs) {
       std::string padded = bytes + std::string(kReadPadding, '\n');
       RequestHead head;
-      bool hit = false;
       ParseResult result{ParseResult::Kind::need_more, 0, nullptr};
       for (std::size_t n = 0; n <= bytes.size() && result.need_more(); ++n)
-        result = tier->parse(padded.data(), n, kLimits, head, nullptr, hit);
+        result = tier->parse(padded.data(), n, kLimits, head);
       ASSERT_EQ(verdict_of(result, head), run(*tier, bytes, buffer)) << tier->name << " " << bytes.substr(0, 200);
     }
   }

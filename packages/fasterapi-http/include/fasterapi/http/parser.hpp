@@ -130,7 +130,15 @@ class RequestHead {
   void rebase(const char* base) noexcept { state_.base = base; }
 
   /// Forget everything: a new request begins.
-  void reset() noexcept;
+  void reset() noexcept {
+    method = Method::other;
+    minor_version = 1;
+    keep_alive = true;
+    chunked = has_length = expect_continue = upgrade = absolute_form = path_encoded = false;
+    field_count = 0;
+    content_length = 0;
+    state_ = detail::HeadState();
+  }
 
  private:
   friend struct HeadAccess;
