@@ -9,6 +9,7 @@ namespace fasterapi::pg::frontend {
 namespace {
 
 using namespace std::string_literals;
+using namespace std::string_view_literals;
 
 std::string text(const OutBuffer& b) { return std::string(b.view()); }
 
@@ -21,7 +22,7 @@ TEST(Frontend, startup) {
 
 TEST(Frontend, startup_refuses_nul_and_leaves_nothing) {
   OutBuffer out;
-  Parameter p[] = {{"user", "me\0options"s}};
+  Parameter p[] = {{"user", "me\0options"sv}};
   EXPECT_FALSE(startup(out, kProtocol30, p));
   EXPECT_TRUE(out.empty());
   Parameter nameless[] = {{"", "x"}};
