@@ -188,14 +188,18 @@ def build(fw: ModuleType) -> tuple[Any, list[str]]:
 
     @app.get("/function-scope")
     async def function_scope(
-        a: Annotated[str, Depends(inner, scope="function")], b: Annotated[str, Depends(outer)], tasks: BackgroundTasks
+        a: Annotated[str, Depends(inner, scope="function")],
+        b: Annotated[str, Depends(outer)],
+        tasks: BackgroundTasks,
     ):
         tasks.add_task(log.append, "task")
         log.append("handler")
         return a
 
     @app.get("/partial-failure")
-    async def partial_failure(a: Annotated[str, Depends(outer)], b: Annotated[str, Depends(Guard("x"))], bad: int = 0):
+    async def partial_failure(
+        a: Annotated[str, Depends(outer)], b: Annotated[str, Depends(Guard("x"))], bad: int = 0
+    ):
         log.append("handler")
         return 1 // bad
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import fasterapi
-from fasterapi.testclient import TestClient
 import httpx
 import pytest
 import sample_app
 from asgi_client import asgi_request
+from fasterapi.testclient import TestClient
 
 fastapi = pytest.importorskip("fastapi")
 

@@ -5,18 +5,19 @@ import json
 import re
 from typing import Any
 
+import fasterapi
 import feature_app
 import pytest
 from asgi_client import asgi_request
-
-import fasterapi
 from fasterapi.testclient import TestClient
 
 fastapi = pytest.importorskip("fastapi")
 
 
 def digest(response: Any, log: list[str]) -> dict[str, Any]:
-    headers = {k: v for k, v in response.headers.multi_items() if k not in ("content-length", "date", "connection")}
+    headers = {
+        k: v for k, v in response.headers.multi_items() if k not in ("content-length", "date", "connection")
+    }
     headers.pop("transfer-encoding", None)
     # Names in Vary and Allow are sets: their order says nothing. The date of a deleted cookie is now.
     for name in ("vary", "allow", "access-control-allow-methods"):

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 Kind = Literal["async", "sync", "generator", "async_generator"]
 
-# Opcodes that run other code, wait for a lock of the import system, or enter a context manager. A function without any of
-# them only moves values around: running it on the loop costs less than handing it to a thread.
+# Opcodes that run other code, wait for a lock of the import system, or enter a context manager. A function
+# without any of them only moves values around: running it on the loop costs less than handing it to a thread.
 _CALLING = (
     "CALL",
     "PRECALL",
@@ -71,7 +71,9 @@ def _code_of(call: Any) -> types.CodeType | None:
 
 
 def calls_nothing(call: Any) -> bool:
-    """Say whether the bytecode of ``call`` calls no other code (so it can neither block nor run long by itself)."""
+    """Say whether the bytecode of ``call`` calls no other code (so it can neither block nor run long by
+    itself).
+    """
     code = _code_of(call)
     if code is None:
         return False

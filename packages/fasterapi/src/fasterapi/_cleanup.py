@@ -1,4 +1,6 @@
-"""The code after ``yield``: run in reverse order, with the exception thrown in where it can still be handled."""
+"""The code after ``yield``: run in reverse order, with the exception thrown in where it can still be
+handled.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,8 @@ def _step(generator: Generator[Any, None, None], error: BaseException | None) ->
 class CleanupStack:
     """The suspended generators of one request and lifetime.
 
-    ``finish`` runs what follows each ``yield``; ``unwind`` throws an exception in instead. Both go from the last entered to
-    the first, and each generator sees what the one above it left behind.
+    ``finish`` runs what follows each ``yield``; ``unwind`` throws an exception in instead. Both go from the
+    last entered to the first, and each generator sees what the one above it left behind.
     """
 
     __slots__ = ("_entries",)

@@ -188,8 +188,8 @@ def analyse(
 ) -> Dependant:
     """Build the Dependant of ``call`` for a route at ``path``.
 
-    AssertionError for declarations that contradict themselves, DependencyScopeError when a request-scoped generator depends on
-    a function-scoped one.
+    AssertionError for declarations that contradict themselves, DependencyScopeError when a request-scoped
+    generator depends on a function-scoped one.
     """
     dependant = Dependant(call=call, path=path, name=name, kind=kind_of(call))
     dependant.own_scopes = own_scopes or []
@@ -240,8 +240,8 @@ def _add_dependency(dependant: Dependant, name: str, depends: params.Depends) ->
     generator = dependant.kind in ("generator", "async_generator")
     if generator and dependant.lifetime == "request" and depends.scope == "function":
         raise DependencyScopeError(
-            f'The dependency "{call_name(dependant.call)}" has a scope of "request", it cannot depend on dependencies with '
-            'scope "function".'
+            f'The dependency "{call_name(dependant.call)}" has a scope of "request", '
+            'it cannot depend on dependencies with scope "function".'
         )
     scopes = list(depends.scopes or ()) if isinstance(depends, params.Security) else []
     parents = [*dependant.parent_scopes, *dependant.own_scopes]
@@ -294,7 +294,8 @@ def _declared(
             f"Cannot specify `Depends` in `Annotated` and default value together for {name!r}"
         )
         assert info is None, (
-            f"Cannot specify a FasterAPI annotation in `Annotated` and `Depends` as a default value together for {name!r}"
+            "Cannot specify a FasterAPI annotation in `Annotated` and `Depends` as a default value together "
+            f"for {name!r}"
         )
         depends = default
     elif isinstance(default, FieldInfo):

@@ -1,4 +1,6 @@
-"""One parameter, body member or response model: its pydantic adapter, its names on the wire, its validation."""
+"""One parameter, body member or response model: its pydantic adapter, its names on the wire, its
+validation.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ from .datastructures import FormData, Headers, ImmutableMultiDict, UploadFile
 
 Undefined: Any = PydanticUndefined
 
-# What a FieldInfo carries besides annotation and metadata; names unknown to the installed pydantic are skipped.
+# What a FieldInfo carries besides annotation and metadata; names unknown to the installed pydantic are
+# skipped.
 _ATTRIBUTES = (
     "default",
     "default_factory",
@@ -55,7 +58,9 @@ _ATTRIBUTES = (
 
 
 def merge_annotated(info: FieldInfo, annotation: Any) -> FieldInfo:
-    """Return a copy of ``info`` with everything an ``Annotated[...]`` says merged in by pydantic's own rules."""
+    """Return a copy of ``info`` with everything an ``Annotated[...]`` says merged in by pydantic's own
+    rules.
+    """
     merged = FieldInfo.from_annotation(annotation)
     result = copy.copy(info)
     for name in _ATTRIBUTES:
@@ -92,7 +97,8 @@ class Field:
             key: value for key in _ATTRIBUTES if (value := getattr(info, key, Undefined)) is not Undefined
         }
         with warnings.catch_warnings():
-            # pydantic warns about attributes (alias, ...) that mean nothing to a TypeAdapter; we read them ourselves.
+            # pydantic warns about attributes (alias, ...) that mean nothing to a TypeAdapter; we read them
+            # ourselves.
             warnings.simplefilter("ignore")
             annotated: Any = Annotated[(info.annotation, *info.metadata, pydantic_field(**attributes))]
             self.adapter: TypeAdapter[Any] = TypeAdapter(annotated, config=config)
@@ -241,7 +247,9 @@ def _is_empty_file(value: Any) -> bool:
 
 
 def multi_value(field: Field, values: Mapping[str, Any], name: str) -> Any:
-    """Take ``name`` out of ``values``: all of them for a sequence, the last otherwise; Undefined when there is none."""
+    """Take ``name`` out of ``values``: all of them for a sequence, the last otherwise; Undefined when there
+    is none.
+    """
     form = isinstance(values, FormData)
     if field.sequence and not field.is_json and hasattr(values, "getlist"):
         found = values.getlist(name)

@@ -1,8 +1,8 @@
 """May a JSON body be validated straight from its bytes?
 
-FastAPI decodes JSON first and validates Python objects. pydantic's own JSON mode is faster and gives the same result for nearly
-every schema, but not for all: in strict mode it accepts strings for dates, in unions it prefers a date to the equal string, and
-base64 bytes are decoded. For those the two steps stay two.
+FastAPI decodes JSON first and validates Python objects. pydantic's own JSON mode is faster and gives the
+same result for nearly every schema, but not for all: in strict mode it accepts strings for dates, in unions
+it prefers a date to the equal string, and base64 bytes are decoded. For those the two steps stay two.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 from fasterapi_core import json_loads
 from pydantic import TypeAdapter
 
-# Types that JSON mode reads from a string which Python mode takes for a string: unsafe beside others in a union.
+# Types that JSON mode reads from a string which Python mode takes for a string: unsafe beside others in a
+# union.
 _STRING_LIKE = frozenset(
     {
         "date",
@@ -75,7 +76,8 @@ def _safe(schema: Any, in_union: bool, seen: set[int]) -> bool:
         if kind in ("union", "tagged-union"):
             in_union = True
         elif kind in ("model", "typed-dict", "dataclass", "dataclass-args", "model-fields") and in_union:
-            # A member of a union is chosen by how exactly its own fields fit, so they count as in the union too.
+            # A member of a union is chosen by how exactly its own fields fit, so they count as in the union
+            # too.
             pass
     return all(
         _safe(value, in_union, seen)

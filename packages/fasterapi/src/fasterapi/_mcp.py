@@ -1,8 +1,8 @@
 """Tools of the application: declared with ``@app.tool``, or routes declared with ``tool=True``.
 
-A route's tool runs the route itself, in this process: a request is made of the tool's arguments and goes through the whole
-application, so middleware, guards, validation and error handlers are those of the HTTP route. Credentials come from the HTTP
-request that carried the tool call.
+A route's tool runs the route itself, in this process: a request is made of the tool's arguments and goes
+through the whole application, so middleware, guards, validation and error handlers are those of the HTTP
+route. Credentials come from the HTTP request that carried the tool call.
 """
 
 from __future__ import annotations
@@ -59,14 +59,18 @@ class ToolRegistry:
         for route in self._app.routes:
             if not isinstance(route, APIRoute) or not route.options.tool:
                 continue
-            name = route.options.tool if isinstance(route.options.tool, str) else route.name
+            name = route.options.tool if isinstance(route.options.tool, str) else str(route.name)
             if self._routes.get(name) is not route:
                 self._routes[name] = route
                 description = route.description or route.summary or name
-                self.server.add_tool(RouteTool(self._app, route, name).function, name=name, description=description)
+                self.server.add_tool(
+                    RouteTool(self._app, route, name).function, name=name, description=description
+                )
 
     def add_to(self, server: Any, native: bool) -> None:
-        """Serve the tools natively; behind middleware they are reached through the ASGI application instead."""
+        """Serve the tools natively; behind middleware they are reached through the ASGI application
+        instead.
+        """
         self.add_route_tools()
         if self._server is not None and native:
             server.add_endpoint(METHODS, self.path, self._server.endpoint(**self.options))
@@ -133,7 +137,11 @@ class RouteTool:
                     self._fields.setdefault(field.name, (place, field))
         for dependant in route.dependant.walk():
             scheme = dependant.security_scheme
-            if isinstance(scheme, SecurityBase) and isinstance(scheme.model, Mapping) and scheme.model.get("in") == "header":
+            if (
+                isinstance(scheme, SecurityBase)
+                and isinstance(scheme.model, Mapping)
+                and scheme.model.get("in") == "header"
+            ):
                 self._headers.append(str(scheme.model["name"]).lower())
         for field in route.dependant.all_body_fields():
             if form_model(field) is not None or type(field.info).__name__ in ("Form", "File"):
@@ -149,13 +157,18 @@ class RouteTool:
 
         parameters = [inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=Context)]
         for name, (_, field) in self._fields.items():
-            extras = (*field.info.metadata, pydantic_field(description=field.info.description, title=field.info.title))
-            annotation = Annotated[(field.info.annotation, *extras)]
+            extras = (
+                *field.info.metadata,
+                pydantic_field(description=field.info.description, title=field.info.title),
+            )
+            annotation: Any = Annotated[(field.info.annotation, *extras)]  # type: ignore[name-defined]
             default = inspect.Parameter.empty if field.required else field.default()
             parameters.append(
-                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+                inspect.Parameter(
+                    name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+                )
             )
-        call.__name__ = self._route.name
+        call.__name__ = str(self._route.name)
         call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return call
@@ -185,7 +198,9 @@ class RouteTool:
                 members[wire] = value
             elif value is not None:
                 items = value if isinstance(value, list) else [value]
-                query += [(wire, str(item).lower() if isinstance(item, bool) else str(item)) for item in items]
+                query += [
+                    (wire, str(item).lower() if isinstance(item, bool) else str(item)) for item in items
+                ]
         body = b""
         headers = []
         if members:

@@ -1,6 +1,7 @@
 """Forms: urlencoded and multipart/form-data (RFC 7578), strict and with limits, in plain Python.
 
-The parser is fed pieces and never holds more than one part's header, one field or one chunk of a file in memory.
+The parser is fed pieces and never holds more than one part's header, one field or one chunk of a file in
+memory.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def parse_options(value: str) -> tuple[str, dict[str, str]]:
     options: dict[str, str] = {}
     for match in _PARAM.finditer(";" + rest):
         name, quoted, plain = match.groups()
-        # Browsers percent-encode quotes in file names and escape nothing else (HTML standard, multipart/form-data).
+        # Browsers percent-encode quotes in file names and escape nothing else (HTML standard,
+        # multipart/form-data).
         text = plain if quoted is None else quoted.replace('\\"', '"').replace("\\\\", "\\")
         name = name.lower()
         if name.endswith("*") and "''" in text:
@@ -174,7 +176,8 @@ class _Multipart:
             name, colon, value = line.partition(b":")
             if not colon or not name or name != name.strip():
                 raise FormError("Malformed header in multipart.")
-            # Names and file names arrive as UTF-8 from every browser; header text is handled as latin-1 text elsewhere.
+            # Names and file names arrive as UTF-8 from every browser; header text is handled as latin-1 text
+            # elsewhere.
             raw.append((name.lower(), value.strip()))
         decoded = [(name, _utf8(value)) for name, value in raw]
         return _PartHeaders(decoded, raw)

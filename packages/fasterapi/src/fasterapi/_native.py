@@ -1,7 +1,7 @@
 """From an application to the native server: routes with their plans, or the whole application behind ASGI.
 
-Middleware wraps everything, so an application with middleware runs through ``App.__call__``; so does one whose routes the
-native router could not try in their order of registration. Answers are the same either way.
+Middleware wraps everything, so an application with middleware runs through ``App.__call__``; so does one
+whose routes the native router could not try in their order of registration. Answers are the same either way.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class NativeLane:
         self.handlers = app.handled
         self.needs_asgi = any(not isinstance(route, APIRoute | Route | MCPRoute) for route in app.routes)
 
-    # -- routes ----------------------------------------------------------------------------------------------------
+    # -- routes
 
     def add_routes(self, server: Any) -> None:
         """Add every route in its order."""
@@ -204,7 +204,7 @@ class NativeLane:
 
         return respond
 
-    # -- exceptions ------------------------------------------------------------------------------------------------
+    # -- exceptions
 
     def on_exception(self, native: Any, exc: BaseException) -> Any:
         """Return the response to an exception, or an awaitable of it."""

@@ -1,4 +1,6 @@
-"""``Request`` over the native server's request object: the same interface, nothing built that is not asked for."""
+"""``Request`` over the native server's request object: the same interface, nothing built that is not asked
+for.
+"""
 
 from __future__ import annotations
 

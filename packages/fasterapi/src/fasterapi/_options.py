@@ -23,8 +23,8 @@ def generate_unique_id(route: Any) -> str:
 class RouteOptions:
     """The arguments of ``app.get(...)`` and its siblings.
 
-    Beyond FastAPI's: ``tool=True`` also offers the route as an MCP tool, ``inline=True`` runs its sync functions on the event
-    loop, ``deadline`` (seconds) bounds the handling.
+    Beyond FastAPI's: ``tool=True`` also offers the route as an MCP tool, ``inline=True`` runs its sync
+    functions on the event loop, ``deadline`` (seconds) bounds the handling.
     """
 
     response_model: Any = dataclasses.field(default_factory=lambda: Default(None))

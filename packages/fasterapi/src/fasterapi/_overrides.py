@@ -9,7 +9,8 @@ from typing import Any
 class Overrides(dict[Callable[..., Any], Callable[..., Any]]):
     """Replacement dependencies for tests.
 
-    Requests never look at it on the fast lane: every change swaps the code of the plans that call an overridden function.
+    Requests never look at it on the fast lane: every change swaps the code of the plans that call an
+    overridden function.
     """
 
     def __init__(self, changed: Callable[[], None], *args: Any) -> None:

@@ -1,8 +1,9 @@
 """The fast lane: one flat Python function per route, generated at start-up.
 
-A route whose parameters the server can decode natively gets a function that takes the decoded values as positional arguments,
-calls each dependency once, in order, and then the handler. What the resolver decides on every request (caching, sync or async,
-thread or loop) is decided here once. A handler without dependencies is called directly: there is no function of ours at all.
+A route whose parameters the server can decode natively gets a function that takes the decoded values as
+positional arguments, calls each dependency once, in order, and then the handler. What the resolver decides
+on every request (caching, sync or async, thread or loop) is decided here once. A handler without
+dependencies is called directly: there is no function of ours at all.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class NotNative(Exception):
 
 
 class UseSlowLane(Exception):
-    """Raised by a plan while overrides are in force: the exception handler runs the complete resolver instead."""
+    """Raised by a plan while overrides are in force: the exception handler runs the complete resolver
+    instead.
+    """
 
     def __init__(self, route: APIRoute) -> None:
         super().__init__(route.path)
@@ -69,7 +72,9 @@ class Plan:
     _codes: tuple[types.CodeType, types.CodeType] | None = None
 
     def apply_overrides(self, overridden: set[Any]) -> None:
-        """Swap the code of the generated function: a request pays nothing for the possibility of overrides."""
+        """Swap the code of the generated function: a request pays nothing for the possibility of
+        overrides.
+        """
         if self._codes is not None:
             fast, slow = self._codes
             self.endpoint.__code__ = slow if overridden & self.calls else fast
@@ -140,7 +145,7 @@ class _Compiler:
         self.injected_arg: str | None = None
         self.counter = 0
 
-    # -- names -----------------------------------------------------------------------------------------------------
+    # -- names
 
     def constant(self, value: Any, prefix: str) -> str:
         """Put a value into the function's globals."""
@@ -164,7 +169,7 @@ class _Compiler:
         self.arg_names.append(name)
         return name
 
-    # -- fields ----------------------------------------------------------------------------------------------------
+    # -- fields
 
     def field(self, place: str, field: Field) -> str:
         """Return the expression of a parameter's value."""
@@ -239,7 +244,7 @@ class _Compiler:
         whole = self.argument(("body_json", "body", body_validator(body.adapter), True, None), "b")
         return {id(field): f"{whole}.{field.name}" for field in fields}
 
-    # -- special objects -------------------------------------------------------------------------------------------
+    # -- special objects
 
     def special(self, kind: str, dependant: Dependant) -> str | None:
         if kind in ("request", "connection"):
@@ -272,7 +277,7 @@ class _Compiler:
                 self.injected_arg = self.argument(("response", None, None, True, None), "s")
         return self.injected_arg
 
-    # -- the function ----------------------------------------------------------------------------------------------
+    # -- the function
 
     def compile(self) -> Plan:
         spec, whole = response_spec(self.route)
@@ -282,7 +287,8 @@ class _Compiler:
             raise NotNative("a dependency with function scope")
         if any(one.max_concurrency is not None for one in everything[1:]):
             raise NotNative("a dependency with limited concurrency")
-        # With cleanup to run, or with a response class of its own, the response is built here and not by the server.
+        # With cleanup to run, or with a response class of its own, the response is built here and not by the
+        # server.
         self.own_response = self.generators or not whole
         self.bodies = self._body()
         self.inline_endpoint = self.dependant.kind == "async" or runs_inline(
@@ -299,7 +305,9 @@ class _Compiler:
         return self._generate(keywords, spec)
 
     def _direct(self, keywords: dict[str, str]) -> Mode | None:
-        """Return the mode in which the server may call the handler itself, with the arguments as they come."""
+        """Return the mode in which the server may call the handler itself, with the arguments as they
+        come.
+        """
         if self.lines or self.prelude or self.own_response or self.background:
             return None
         try:
@@ -457,7 +465,9 @@ class _Compiler:
 
 
 def _call_arguments(dependant: Dependant, keywords: dict[str, str]) -> str:
-    """Write the arguments: by position as far as the signature goes along (that is cheaper), the rest by name."""
+    """Write the arguments: by position as far as the signature goes along (that is cheaper), the rest by
+    name.
+    """
     rest = dict(keywords)
     positional = []
     for name in dependant.leading:
@@ -488,7 +498,9 @@ def _identity(call: Any) -> Any:
 
 
 def native_convert(field: Field) -> Any:
-    """Return the native converter's name, or pydantic's validator for everything that has rules of its own."""
+    """Return the native converter's name, or pydantic's validator for everything that has rules of its
+    own.
+    """
     annotation = field.info.annotation
     if not field.info.metadata and field.info.discriminator is None:
         inner = without_none(annotation)

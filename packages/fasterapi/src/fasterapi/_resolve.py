@@ -89,7 +89,9 @@ class Context:
 
     @property
     def response(self) -> Response:
-        """The response whose status and headers are merged into the answer; made when a handler asks for it."""
+        """The response whose status and headers are merged into the answer; made when a handler asks for
+        it.
+        """
         if self._response is None:
             self._response = injected_response()
         return self._response
@@ -118,7 +120,8 @@ async def call_sync(call: Callable[..., Any], inline: bool, kwargs: dict[str, An
 async def resolve(dependant: Dependant, context: Context) -> tuple[dict[str, Any], list[Any]]:
     """Return the keyword arguments of ``dependant.call`` and the list of validation errors.
 
-    Dependencies run in the order of their declaration, even when parameters beside them turn out to be invalid.
+    Dependencies run in the order of their declaration, even when parameters beside them turn out to be
+    invalid.
     """
     values: dict[str, Any] = {}
     errors: list[Any] = []
@@ -215,7 +218,9 @@ def read_parameters(fields: list[Field], received: Mapping[str, Any], values: di
 
 
 def _read_model(field: Field, model: Any, received: Mapping[str, Any]) -> tuple[Any, list[Any]]:
-    """Read a model spread over parameters: each member by its own name, the rest by the model's policy for extras."""
+    """Read a model spread over parameters: each member by its own name, the rest by the model's policy for
+    extras.
+    """
     headers = is_header_map(received)
     hyphens_default = getattr(field.info, "convert_underscores", True)
     collected: dict[str, Any] = {}
@@ -356,7 +361,8 @@ def is_json_type(content_type: str) -> bool:
 async def load_body(request: Request, body_field: Field | None, strict_content_type: bool) -> Any:
     """Read and decode the body as the handler's declarations ask.
 
-    Undefined without a body. RequestValidationError for bad JSON, HTTPException(400) for what cannot be read at all.
+    Undefined without a body. RequestValidationError for bad JSON, HTTPException(400) for what cannot be read
+    at all.
     """
     if body_field is None:
         return Undefined

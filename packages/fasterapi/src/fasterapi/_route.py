@@ -68,7 +68,9 @@ def body_allowed(status_code: int | str | None) -> bool:
 
 
 def is_seed_handler(endpoint: Callable[..., Any]) -> bool:
-    """Say whether it is a ``(req, res)`` handler: only those names, in positions, without annotations or defaults."""
+    """Say whether it is a ``(req, res)`` handler: only those names, in positions, without annotations or
+    defaults.
+    """
     try:
         parameters = list(inspect.signature(endpoint).parameters.values())
     except (TypeError, ValueError):
@@ -80,7 +82,8 @@ def is_seed_handler(endpoint: Callable[..., Any]) -> bool:
     for parameter, allowed in zip(parameters, names, strict=False):
         if parameter.name not in allowed or parameter.default is not inspect.Parameter.empty:
             return False
-        # The short names are this style's own; the long ones must be bare, or FastAPI's meaning of the annotation applies.
+        # The short names are this style's own; the long ones must be bare, or FastAPI's meaning of the
+        # annotation applies.
         if parameter.annotation is not inspect.Parameter.empty and not short:
             return False
     return True
@@ -176,7 +179,7 @@ class APIRoute(BaseRoute):
         self._analyse_response()
         self._analyse_request()
 
-    # -- analysis --------------------------------------------------------------------------------------------------
+    # -- analysis
 
     def _analyse_request(self) -> None:
         if self.seed:
@@ -253,7 +256,7 @@ class APIRoute(BaseRoute):
             self.stream_item_field = make_field("StreamItem_" + self.unique_id, item, mode="serialization")
         return None
 
-    # -- the complete implementation (slow lane and ASGI) ----------------------------------------------------------
+    # -- the complete implementation (slow lane and ASGI)
 
     @property
     def overrides(self) -> Mapping[Any, Any]:
@@ -312,6 +315,8 @@ class APIRoute(BaseRoute):
         if isinstance(result, _http.Response) and result is not seed_response:
             return result  # type: ignore[return-value]
         if result is seed_response or (result is None and seed_response.body):
+            if not seed_response.status_code:
+                seed_response.status_code = self.status_code or 200
             return seed_response  # type: ignore[no-any-return]
         return self.make_response(result, seed_response, None)
 
@@ -324,7 +329,9 @@ class APIRoute(BaseRoute):
         return await call_sync(self.endpoint, self.inline, values)
 
     def make_response(self, result: Any, injected: Any, background: Any) -> Response:
-        """Turn a handler's result into a response, with the injected response's status and headers merged in."""
+        """Turn a handler's result into a response, with the injected response's status and headers merged
+        in.
+        """
         if isinstance(result, _http.Response):
             if background is not None and result.background is None:
                 result.background = background
@@ -353,7 +360,7 @@ class APIRoute(BaseRoute):
             merge_headers(response, injected)
         return response
 
-    # -- ASGI ------------------------------------------------------------------------------------------------------
+    # -- ASGI
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if scope["type"] != "http":
@@ -400,7 +407,9 @@ class APIRoute(BaseRoute):
 
 
 def merge_headers(response: Any, injected: Any) -> None:
-    """Add the injected response's headers; a name that the response has already is kept and repeated, as cookies are."""
+    """Add the injected response's headers; a name that the response has already is kept and repeated, as
+    cookies are.
+    """
     for name, value in injected.headers.items():
         if name.lower() == "content-length":
             continue

@@ -31,8 +31,8 @@ def _refuse(value: Any) -> Any:
 class Serializer:
     """Validates a return value against the response model and serialises it.
 
-    ``encode(value)`` gives JSON bytes in one pass; ``prepare(value)`` gives plain data for response classes that render
-    themselves.
+    ``encode(value)`` gives JSON bytes in one pass; ``prepare(value)`` gives plain data for response classes
+    that render themselves.
     """
 
     __slots__ = ("_endpoint", "_model", "_options", "encode", "field")
@@ -94,10 +94,11 @@ class Serializer:
 
 
 def exact_check(annotation: Any) -> Callable[[Any], bool] | None:
-    """Return a test for values that need no validation because they are exactly what ``list[dict[str, Any]]`` and the like say.
+    """Return a test for values that need no validation because they are exactly what ``list[dict[str,
+    Any]]`` and the like say.
 
-    None when the annotation has anything beyond lists, string-keyed dicts, JSON scalars and Any. Keys of dicts are left to the
-    encoder, which refuses other keys than strings.
+    None when the annotation has anything beyond lists, string-keyed dicts, JSON scalars and Any. Keys of
+    dicts are left to the encoder, which refuses other keys than strings.
     """
     scalars = _scalar_types(annotation)
     if scalars is not None:
@@ -145,8 +146,8 @@ def _scalar_types(annotation: Any) -> frozenset[type[Any]] | None:
 class _Aliases:
     """Whether some pydantic model in the process is serialised under other names than its own.
 
-    The native encoder writes a model that it meets inside plain data by field name; FastAPI writes aliases. Where no model has
-    any, the two are the same. Looked at once, and again whenever a server is built.
+    The native encoder writes a model that it meets inside plain data by field name; FastAPI writes aliases.
+    Where no model has any, the two are the same. Looked at once, and again whenever a server is built.
     """
 
     exist: bool | None = None
@@ -188,7 +189,9 @@ def _plain_encoder(fits: Callable[[Any], bool], otherwise: Callable[[Any], bytes
 
 
 def _only_scalars(value: Any) -> bool:
-    """Say whether ``value`` consists of dicts, lists and JSON scalars only, with string keys in dicts left to the encoder."""
+    """Say whether ``value`` consists of dicts, lists and JSON scalars only, with string keys in dicts left
+    to the encoder.
+    """
     kind = type(value)
     if kind is dict:
         items: Any = value.values()

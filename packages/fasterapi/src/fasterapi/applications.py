@@ -35,9 +35,9 @@ from .types import ASGIApp, DecoratedCallable, Lifespan, Receive, Scope, Send
 class App(Verbs):
     """A FasterAPI application; also importable as ``FastAPI``.
 
-    The arguments are FastAPI's, with these of our own: ``inline=True`` runs every sync function on the event loop,
-    ``mcp_options`` has the ``path`` of the MCP endpoint (/mcp) and the options of ``MCPServer.endpoint``. The object is an ASGI
-    application; ``run()`` serves it with the native server.
+    The arguments are FastAPI's, with these of our own: ``inline=True`` runs every sync function on the event
+    loop, ``mcp_options`` has the ``path`` of the MCP endpoint (/mcp) and the options of
+    ``MCPServer.endpoint``. The object is an ASGI application; ``run()`` serves it with the native server.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class App(Verbs):
         self.tools = ToolRegistry(self, **(mcp_options or {}))
         self.setup()
 
-    # -- documentation ---------------------------------------------------------------------------------------------
+    # -- documentation
 
     def setup(self) -> None:
         """Add the routes of the OpenAPI document and the documentation pages; called by the constructor."""
@@ -185,7 +185,9 @@ class App(Verbs):
         return self.openapi_schema
 
     def openapi_response(self, known: str | None, root_path: str = "") -> Response:
-        """Return the document as a response: bytes made once, with an ETag; 304 when the client has them (``known``)."""
+        """Return the document as a response: bytes made once, with an ETag; 304 when the client has them
+        (``known``).
+        """
         schema = self.openapi()
         root = root_path.rstrip("/")
         if root and self.root_path_in_servers and root not in {server.get("url") for server in self.servers}:
@@ -199,7 +201,7 @@ class App(Verbs):
             return Response(None, 304, {"etag": tag})
         return Response(body, 200, {"etag": tag}, "application/json")
 
-    # -- routes ----------------------------------------------------------------------------------------------------
+    # -- routes
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -281,7 +283,7 @@ class App(Verbs):
         for plan in self.plans:
             plan.apply_overrides(overridden)
 
-    # -- MCP -------------------------------------------------------------------------------------------------------
+    # -- MCP
 
     @property
     def mcp(self) -> Any:
@@ -292,7 +294,7 @@ class App(Verbs):
         """Declare an MCP tool: ``@app.tool`` or ``@app.tool(name=..., description=...)``."""
         return self.tools.server.tool(*args, **options)
 
-    # -- middleware and errors -------------------------------------------------------------------------------------
+    # -- middleware and errors
 
     def add_middleware(self, middleware_class: Any, *args: Any, **kwargs: Any) -> None:
         """Wrap the application in an ASGI middleware; the last one added is the outermost.
@@ -316,7 +318,9 @@ class App(Verbs):
     def add_exception_handler(
         self, exc_class_or_status_code: int | type[Exception], handler: Callable[[Any, Any], Any]
     ) -> None:
-        """Answer exceptions of a class, or HTTPExceptions of a status, with what ``handler(request, exc)`` returns."""
+        """Answer exceptions of a class, or HTTPExceptions of a status, with what ``handler(request, exc)``
+        returns.
+        """
         self.exception_handlers[exc_class_or_status_code] = handler
         self.middleware_stack = None
 
@@ -360,7 +364,7 @@ class App(Verbs):
             self.middleware_stack = self.build_middleware_stack()
         await self.middleware_stack(scope, receive, send)
 
-    # -- serving ---------------------------------------------------------------------------------------------------
+    # -- serving
 
     def run(
         self,
@@ -375,15 +379,17 @@ class App(Verbs):
     ) -> None:
         """Serve the application until SIGINT or SIGTERM.
 
-        ``workers`` processes share the port; ``options`` are those of ``fasterapi_http.Server`` (limits, server_header, ...)
-        plus ``drain_timeout`` (seconds requests may take after the signal).
+        ``workers`` processes share the port; ``options`` are those of ``fasterapi_http.Server`` (limits,
+        server_header, ...) plus ``drain_timeout`` (seconds requests may take after the signal).
         """
         _server.run(
             self, host=host, port=port, uds=uds, fd=fd, workers=workers, access_log=access_log, **options
         )
 
     async def serve(self, **options: Any) -> None:
-        """Serve on the running loop until cancelled; the arguments are those of ``run`` without ``workers``."""
+        """Serve on the running loop until cancelled; the arguments are those of ``run`` without
+        ``workers``.
+        """
         await _server.serve(self, **options)
 
 

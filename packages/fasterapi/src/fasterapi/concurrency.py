@@ -1,7 +1,8 @@
 """Running blocking code beside the event loop.
 
-Two pools on purpose: ``run_in_threadpool`` serves handlers and dependencies, ``run_cleanup`` only the code after ``yield`` of
-sync dependencies. Cleanup therefore never waits for a thread held by a request that waits for what the cleanup would free.
+Two pools on purpose: ``run_in_threadpool`` serves handlers and dependencies, ``run_cleanup`` only the code
+after ``yield`` of sync dependencies. Cleanup therefore never waits for a thread held by a request that waits
+for what the cleanup would free.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ async def _run(
 
 
 def _no_stop_iteration(call: Callable[[], T]) -> T:
-    # A StopIteration cannot travel through a future; generators in threads are stepped by helpers that avoid it.
+    # A StopIteration cannot travel through a future; generators in threads are stepped by helpers that avoid
+    # it.
     try:
         return call()
     except StopIteration as stop:
@@ -55,7 +57,9 @@ def _no_stop_iteration(call: Callable[[], T]) -> T:
 
 
 async def run_in_threadpool(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call ``func`` in the handler pool, with a copy of the current context variables, and await its result."""
+    """Call ``func`` in the handler pool, with a copy of the current context variables, and await its
+    result.
+    """
     return await _run("worker", HANDLER_THREADS, func, args, kwargs)
 
 
@@ -95,7 +99,9 @@ async def contextmanager_in_threadpool(cm: AbstractContextManager[T]) -> AsyncIt
 
 
 def inline(func: F) -> F:
-    """Mark a sync handler or dependency as safe to run on the event loop: it neither blocks nor computes for long."""
+    """Mark a sync handler or dependency as safe to run on the event loop: it neither blocks nor computes for
+    long.
+    """
     func.__fasterapi_inline__ = True  # type: ignore[attr-defined]
     return func
 

@@ -88,7 +88,9 @@ class URL:
         return self.scheme in ("https", "wss")
 
     def replace(self, **parts: Any) -> URL:
-        """Return a copy with some parts replaced: any of urlsplit's fields, or hostname, port, username, password."""
+        """Return a copy with some parts replaced: any of urlsplit's fields, or hostname, port, username,
+        password.
+        """
         split = self.components
         authority = {"username", "password", "hostname", "port"}
         if authority & parts.keys():

@@ -86,8 +86,9 @@ def jsonable_encoder(
 ) -> Any:
     """Convert ``obj`` (models, dataclasses, dates, UUIDs, enums, sets, ...) to dicts, lists and JSON scalars.
 
-    ``include``, ``exclude``, ``by_alias`` and ``exclude_*`` are pydantic's and reach nested models. ``custom_encoder`` maps
-    types to functions and wins over the built-in table. ValueError when nothing is known about a type.
+    ``include``, ``exclude``, ``by_alias`` and ``exclude_*`` are pydantic's and reach nested models.
+    ``custom_encoder`` maps types to functions and wins over the built-in table. ValueError when nothing is
+    known about a type.
     """
     options: dict[str, Any] = {
         "by_alias": by_alias,

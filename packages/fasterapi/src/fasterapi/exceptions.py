@@ -38,7 +38,9 @@ class FasterAPIError(_CoreError, RuntimeError):
 
 
 class DependencyScopeError(FasterAPIError):
-    """A dependency with scope "request" depends on one with scope "function", which would be gone too early."""
+    """A dependency with scope "request" depends on one with scope "function", which would be gone too
+    early.
+    """
 
     code = "app.dependency_scope"
 

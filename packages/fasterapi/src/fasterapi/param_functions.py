@@ -1,7 +1,8 @@
 """``Path``, ``Query``, ``Header``, ``Cookie``, ``Body``, ``Form``, ``File``, ``Depends`` and ``Security``.
 
-They are functions so that type checkers accept them as default values of any type. Arguments are those of pydantic's
-``Field`` plus ``openapi_examples``, ``include_in_schema`` and, per kind, ``convert_underscores``, ``embed``, ``media_type``.
+They are functions so that type checkers accept them as default values of any type. Arguments are those of
+pydantic's ``Field`` plus ``openapi_examples``, ``include_in_schema`` and, per kind, ``convert_underscores``,
+``embed``, ``media_type``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ def Query(default: Any = Unset, **options: Any) -> Any:  # noqa: N802
 
 
 def Header(default: Any = Unset, *, convert_underscores: bool = True, **options: Any) -> Any:  # noqa: N802
-    """Declare a header parameter; ``x_token`` reads the header ``x-token`` unless ``convert_underscores=False``."""
+    """Declare a header parameter; ``x_token`` reads the header ``x-token`` unless
+    ``convert_underscores=False``.
+    """
     return params.Header(default, convert_underscores=convert_underscores, **options)
 
 
@@ -61,9 +64,10 @@ def Depends(  # noqa: N802
 ) -> Any:
     """Declare a dependency.
 
-    ``use_cache=False`` calls it again for every use within a request. ``scope="function"`` runs the code after ``yield``
-    before the response is sent, ``"request"`` (the default) after. ``max_concurrency`` bounds how many requests run it at
-    once in this process. ``inline=True`` runs a sync dependency on the event loop.
+    ``use_cache=False`` calls it again for every use within a request. ``scope="function"`` runs the code
+    after ``yield`` before the response is sent, ``"request"`` (the default) after. ``max_concurrency``
+    bounds how many requests run it at once in this process. ``inline=True`` runs a sync dependency on the
+    event loop.
     """
     return params.Depends(
         dependency=dependency,
@@ -80,7 +84,9 @@ def Security(  # noqa: N802
     scopes: Sequence[str] | None = None,
     use_cache: bool = True,
 ) -> Any:
-    """Declare a dependency that requires OAuth2 ``scopes``; they are joined along the chain in ``SecurityScopes``."""
+    """Declare a dependency that requires OAuth2 ``scopes``; they are joined along the chain in
+    ``SecurityScopes``.
+    """
     return params.Security(dependency=dependency, scopes=scopes, use_cache=use_cache)
 
 

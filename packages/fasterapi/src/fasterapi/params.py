@@ -1,7 +1,7 @@
 """The classes behind ``Path()``, ``Query()``, ``Body()`` and friends.
 
-Every parameter class is a pydantic ``FieldInfo``: constraints, aliases and defaults are pydantic's, and only the place the
-value comes from (``in_``) and the OpenAPI extras are ours.
+Every parameter class is a pydantic ``FieldInfo``: constraints, aliases and defaults are pydantic's, and only
+the place the value comes from (``in_``) and the OpenAPI extras are ours.
 """
 
 from __future__ import annotations
@@ -143,7 +143,9 @@ class Query(Param):  # type: ignore[misc]
 
 
 class Header(Param):  # type: ignore[misc]
-    """A header; underscores of the parameter's name become hyphens unless ``convert_underscores`` is false."""
+    """A header; underscores of the parameter's name become hyphens unless ``convert_underscores`` is
+    false.
+    """
 
     in_ = ParamTypes.header
 
@@ -194,7 +196,8 @@ class File(Form):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Depends:
-    """A declared dependency: what to call, whether its value is shared within a request, when its cleanup runs.
+    """A declared dependency: what to call, whether its value is shared within a request, when its cleanup
+    runs.
 
     ``inline`` keeps a sync dependency on the event loop instead of the thread pool.
     """

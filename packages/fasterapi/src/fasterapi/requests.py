@@ -1,7 +1,7 @@
 """The request as handlers see it.
 
-``Request`` works on an ASGI scope. On the native lane a subclass reads from the server's own request object; it has the same
-interface, so handlers cannot tell the difference.
+``Request`` works on an ASGI scope. On the native lane a subclass reads from the server's own request object;
+it has the same interface, so handlers cannot tell the difference.
 """
 
 from __future__ import annotations
@@ -226,10 +226,11 @@ class Request(HTTPConnection):
         max_fields: int | float = 1000,
         max_part_size: int = 1024 * 1024,
     ) -> _FormAwaitable:
-        """Parse the form: ``await request.form()`` or ``async with request.form() as form`` (which closes its files).
+        """Parse the form: ``await request.form()`` or ``async with request.form() as form`` (which closes
+        its files).
 
-        ``max_part_size`` (bytes) bounds each field that is not a file. HTTPException(400) when the body is malformed or a
-        limit is passed.
+        ``max_part_size`` (bytes) bounds each field that is not a file. HTTPException(400) when the body is
+        malformed or a limit is passed.
         """
         return _FormAwaitable(self, max_files, max_fields, max_part_size)
 
@@ -291,7 +292,9 @@ class _FormAwaitable:
 
 
 class SyncRequest(Request):
-    """The request of a sync handler on the ASGI lane: the body is read beforehand, ``json()`` and ``body()`` return it."""
+    """The request of a sync handler on the ASGI lane: the body is read beforehand, ``json()`` and ``body()``
+    return it.
+    """
 
     def body(self) -> bytes:  # type: ignore[override]
         """Return the whole body."""

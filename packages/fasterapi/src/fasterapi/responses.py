@@ -1,7 +1,7 @@
 """Responses: ``JSONResponse``, ``HTMLResponse``, ``StreamingResponse``, ``FileResponse`` and the rest.
 
-They are the HTTP server's own response objects with Starlette's interface on top, so the native lane sends them as they are,
-and each is also an ASGI application for everything that runs behind ASGI middleware.
+They are the HTTP server's own response objects with Starlette's interface on top, so the native lane sends
+them as they are, and each is also an ASGI application for everything that runs behind ASGI middleware.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .types import Receive, Scope, Send
 class Response(_http.Response):
     """A response with a complete body.
 
-    ``content`` is text or bytes (subclasses override ``render`` for other values), ``media_type`` becomes Content-Type unless
-    ``headers`` has one, ``background`` is awaited after the response was sent.
+    ``content`` is text or bytes (subclasses override ``render`` for other values), ``media_type`` becomes
+    Content-Type unless ``headers`` has one, ``background`` is awaited after the response was sent.
     """
 
     charset = "utf-8"
@@ -93,7 +93,8 @@ class EventSourceResponse(StreamingResponse):
 class FileResponse(Response, _http.FileResponse):
     """A file, with ETag, Last-Modified and, behind ASGI, byte ranges.
 
-    ``filename`` adds Content-Disposition of ``content_disposition_type``. RuntimeError when ``path`` is not a file.
+    ``filename`` adds Content-Disposition of ``content_disposition_type``. RuntimeError when ``path`` is not
+    a file.
     """
 
     chunk_size = 64 * 1024
@@ -176,8 +177,8 @@ class FileResponse(Response, _http.FileResponse):
 def byte_range(header: str, size: int) -> tuple[int, int] | str | None:
     """Read a Range header against a file of ``size`` bytes.
 
-    Return ``(start, end)`` with an exclusive end, "unsatisfiable", or None when the header is to be ignored: malformed, another
-    unit, or several ranges (RFC 9110 section 14.2 lets a server ignore Range).
+    Return ``(start, end)`` with an exclusive end, "unsatisfiable", or None when the header is to be ignored:
+    malformed, another unit, or several ranges (RFC 9110 section 14.2 lets a server ignore Range).
     """
     unit, equals, spec = header.partition("=")
     if unit.strip().lower() != "bytes" or not equals or "," in spec:

@@ -22,7 +22,9 @@ from .websockets import WebSocket
 
 
 class Route(BaseRoute):
-    """A path handled by a plain ``endpoint(request) -> Response`` or an ASGI application; no signature analysis."""
+    """A path handled by a plain ``endpoint(request) -> Response`` or an ASGI application; no signature
+    analysis.
+    """
 
     def __init__(
         self,
@@ -221,7 +223,9 @@ class _Include:
 
 
 def _including(layer: LayerOptions, router: APIRouter) -> LayerOptions:
-    """The include's options; the included router's response class counts before the include's (its routes have the rest)."""
+    """The include's options; the included router's response class counts before the include's (its routes
+    have the rest).
+    """
     import dataclasses
 
     from .datastructures import first_given
@@ -236,7 +240,9 @@ def _including(layer: LayerOptions, router: APIRouter) -> LayerOptions:
 
 
 class APIRouter(Verbs):
-    """A group of routes with a common prefix, tags, dependencies and responses; include it in an app or another router."""
+    """A group of routes with a common prefix, tags, dependencies and responses; include it in an app or
+    another router.
+    """
 
     def __init__(
         self,
@@ -397,8 +403,8 @@ class APIRouter(Verbs):
     def include_router(self, router: APIRouter, *, prefix: str = "", **layer: Any) -> None:
         """Include another router; routes added to it later count too.
 
-        ``layer`` takes tags, dependencies, responses, deprecated, include_in_schema, default_response_class, callbacks and
-        generate_unique_id_function, which are added to those of the router.
+        ``layer`` takes tags, dependencies, responses, deprecated, include_in_schema, default_response_class,
+        callbacks and generate_unique_id_function, which are added to those of the router.
         """
         assert router is not self, "Cannot include the same APIRouter instance into itself."
         assert not router._contains(self), "Cannot include a router that contains this one."
@@ -435,7 +441,7 @@ class APIRouter(Verbs):
 
         return decorate
 
-    # -- lifespan --------------------------------------------------------------------------------------------------
+    # -- lifespan
 
     def _lifespans(self) -> list[Lifespan]:
         found = [self.own_lifespan] if self.own_lifespan is not None else []
@@ -462,7 +468,7 @@ class APIRouter(Verbs):
                 for handler in self.on_shutdown:
                     await _call_event(handler)
 
-    # -- ASGI ------------------------------------------------------------------------------------------------------
+    # -- ASGI
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
         """Return the path of the route ``name``; NoMatchFound when none fits."""

@@ -1,4 +1,6 @@
-"""Server-sent events: yield ``ServerSentEvent`` (or plain data) from a handler with ``response_class=EventSourceResponse``."""
+"""Server-sent events: yield ``ServerSentEvent`` (or plain data) from a handler with
+``response_class=EventSourceResponse``.
+"""
 
 from __future__ import annotations
 

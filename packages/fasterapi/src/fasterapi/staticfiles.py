@@ -17,8 +17,8 @@ from .types import Receive, Scope, Send
 class StaticFiles:
     """Serves the files below ``directory``; with ``html=True`` also index.html for directories and 404.html.
 
-    Paths that leave the directory, by dots or (unless ``follow_symlink``) by links, are not found. RuntimeError when the
-    directory does not exist and ``check_dir`` is set.
+    Paths that leave the directory, by dots or (unless ``follow_symlink``) by links, are not found.
+    RuntimeError when the directory does not exist and ``check_dir`` is set.
     """
 
     def __init__(
@@ -92,7 +92,9 @@ class StaticFiles:
     def file_response(self, full: str, found: os.stat_result, scope: Scope) -> Response:
         """Return the file, or 304 when the client has it."""
         response = FileResponse(full, stat_result=found)
-        if self.is_not_modified(response.headers["etag"], response.headers["last-modified"], Headers(scope=scope)):
+        if self.is_not_modified(
+            response.headers["etag"], response.headers["last-modified"], Headers(scope=scope)
+        ):
             kept = {
                 name: value
                 for name, value in response.headers.items()

@@ -1,4 +1,6 @@
-"""``TestClient``: an httpx client on the real native server, which runs in a thread and listens on a unix socket."""
+"""``TestClient``: an httpx client on the real native server, which runs in a thread and listens on a unix
+socket.
+"""
 
 from __future__ import annotations
 
@@ -110,8 +112,8 @@ def _capturing(app: Any, capture: Callable[[Any, BaseException], None]) -> Any:
 class TestClient(httpx.Client):
     """Calls an application as a browser would: over HTTP, through the native server.
 
-    Exceptions that the application does not handle are raised in the test unless ``raise_server_exceptions=False``. Used as a
-    context manager it runs the lifespan.
+    Exceptions that the application does not handle are raised in the test unless
+    ``raise_server_exceptions=False``. Used as a context manager it runs the lifespan.
     """
 
     __test__ = False
@@ -142,7 +144,7 @@ class TestClient(httpx.Client):
             transport=self._transport_of_test,
         )
 
-    # -- the server ------------------------------------------------------------------------------------------------
+    # -- the server
 
     def _capture(self, request: Any, exc: BaseException) -> None:
         self._errors.put(exc)
@@ -192,7 +194,7 @@ class TestClient(httpx.Client):
         except Exception:
             pass
 
-    # -- WebSockets ------------------------------------------------------------------------------------------------
+    # -- WebSockets
 
     def websocket_connect(
         self, url: str, subprotocols: Sequence[str] | None = None, **kwargs: Any

@@ -108,7 +108,9 @@ class WebSocket(HTTPConnection):
         return data
 
     async def receive_json(self, mode: str = "text") -> Any:
-        """Return the next message decoded from JSON; ``mode`` says whether it is a text or a binary message."""
+        """Return the next message decoded from JSON; ``mode`` says whether it is a text or a binary
+        message.
+        """
         if mode not in ("text", "binary"):
             raise RuntimeError('The "mode" argument should be "text" or "binary".')
         message = await self._data()
@@ -161,7 +163,9 @@ class WebSocket(HTTPConnection):
         await self.send({"type": "websocket.close", "code": code, "reason": reason or ""})
 
     async def send_denial_response(self, response: Any) -> None:
-        """Refuse the handshake with a full HTTP response (needs the server's ``websocket.http.response`` extension)."""
+        """Refuse the handshake with a full HTTP response (needs the server's ``websocket.http.response``
+        extension).
+        """
         if "websocket.http.response" not in self.scope.get("extensions", {}):
             raise RuntimeError("The server doesn't support the Websocket Denial Response extension.")
 

@@ -35,7 +35,9 @@ def _version(value: bool) -> None:
 
 @cli.callback()
 def main_options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """FasterAPI: serve and inspect applications."""
 
@@ -54,7 +56,9 @@ def _load(target: str | None, name: str | None) -> Any:
         raise typer.BadParameter(str(exc)) from None
 
 
-def _serve(target: str | None, name: str | None, reload: bool, reload_dir: list[Path] | None, **options: Any) -> None:
+def _serve(
+    target: str | None, name: str | None, reload: bool, reload_dir: list[Path] | None, **options: Any
+) -> None:
     if not reload:
         _load(target, name).run(**options)
         return
@@ -95,7 +99,9 @@ def dev(
     host: Host = "127.0.0.1",
     port: Port = 8000,
     reload: Annotated[bool, typer.Option(help="Restart when a source file changes.")] = True,
-    reload_dir: Annotated[list[Path] | None, typer.Option(help="Folders to watch; the current one by default.")] = None,
+    reload_dir: Annotated[
+        list[Path] | None, typer.Option(help="Folders to watch; the current one by default.")
+    ] = None,
     access_log: Annotated[bool, typer.Option(help="Log every request.")] = True,
 ) -> None:
     """Serve an application while it is developed: on this machine only, restarted at every change."""
@@ -129,7 +135,9 @@ def routes(app: Target = None, name: AppName = None) -> None:
 def schema(
     app: Target = None,
     name: AppName = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write instead of the terminal.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write instead of the terminal.")
+    ] = None,
     indent: Annotated[int, typer.Option(help="Spaces per level; 0 for one line.")] = 2,
 ) -> None:
     """Write the OpenAPI document of an application."""

@@ -46,7 +46,9 @@ def _default_file() -> Path:
 
 
 def _module_of(path: Path) -> str:
-    """Return the dotted name of a file; packages are followed upwards to the first folder without __init__.py."""
+    """Return the dotted name of a file; packages are followed upwards to the first folder without
+    __init__.py.
+    """
     parts = [] if path.stem == "__init__" else [path.stem]
     folder = path.parent
     while (folder / "__init__.py").is_file():

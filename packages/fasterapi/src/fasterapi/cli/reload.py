@@ -32,7 +32,9 @@ def stamps(folders: Iterable[Path], suffixes: Sequence[str] = (".py", ".html", "
 
 
 def run_with_reload(command: Sequence[str], folders: Sequence[Path]) -> int:
-    """Run ``command`` and start it anew after every change, until it is interrupted; return its last exit status."""
+    """Run ``command`` and start it anew after every change, until it is interrupted; return its last exit
+    status.
+    """
     stopping = False
 
     def stop(number: int, frame: object) -> None:

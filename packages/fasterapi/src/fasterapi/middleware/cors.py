@@ -12,16 +12,21 @@ from ..types import ASGIApp, Message, Receive, Scope, Send
 ALL_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 SAFELISTED_HEADERS = frozenset({"Accept", "Accept-Language", "Content-Language", "Content-Type"})
 
-PREFLIGHT_VARY = (
-    "Origin, Access-Control-Request-Method, Access-Control-Request-Headers, Access-Control-Request-Private-Network"
+PREFLIGHT_VARY = ", ".join(
+    [
+        "Origin",
+        "Access-Control-Request-Method",
+        "Access-Control-Request-Headers",
+        "Access-Control-Request-Private-Network",
+    ]
 )
 
 
 class CORSMiddleware:
     """Answers preflight requests and adds the CORS headers.
 
-    ``allow_origins``, ``allow_methods`` and ``allow_headers`` are lists, with ``["*"]`` for all; ``allow_origin_regex`` is
-    matched against the whole origin; ``max_age`` is in seconds.
+    ``allow_origins``, ``allow_methods`` and ``allow_headers`` are lists, with ``["*"]`` for all;
+    ``allow_origin_regex`` is matched against the whole origin; ``max_age`` is in seconds.
     """
 
     def __init__(
@@ -92,14 +97,17 @@ class CORSMiddleware:
         message.setdefault("headers", [])
         headers = MutableHeaders(raw=list(message["headers"]))
         message["headers"] = headers.raw
-        # Also without Origin: a cache must not hand this answer to a page that may not read it, or the reverse.
+        # Also without Origin: a cache must not hand this answer to a page that may not read it, or the
+        # reverse.
         headers.add_vary_header("Origin")
         if origin is None:
             return
         for name, value in self.simple_headers.items():
             headers[name] = value
         # With cookies the browser wants the very origin, even where all are allowed.
-        if (self.allow_all_origins and cookie) or (not self.allow_all_origins and self.is_allowed_origin(origin)):
+        if (self.allow_all_origins and cookie) or (
+            not self.allow_all_origins and self.is_allowed_origin(origin)
+        ):
             headers["Access-Control-Allow-Origin"] = origin
 
     def _preflight(self, request: Headers) -> Response:
@@ -116,7 +124,9 @@ class CORSMiddleware:
             failures.append("method")
         if self.allow_all_headers and wanted is not None:
             headers["Access-Control-Allow-Headers"] = wanted
-        elif wanted is not None and any(name.strip().lower() not in self._allowed_lower for name in wanted.split(",")):
+        elif wanted is not None and any(
+            name.strip().lower() not in self._allowed_lower for name in wanted.split(",")
+        ):
             failures.append("headers")
         if request.get("access-control-request-private-network") is not None:
             if self.allow_private_network:
@@ -124,7 +134,9 @@ class CORSMiddleware:
             else:
                 failures.append("private-network")
         if failures:
-            return PlainTextResponse("Disallowed CORS " + ", ".join(failures), status_code=400, headers=headers)
+            return PlainTextResponse(
+                "Disallowed CORS " + ", ".join(failures), status_code=400, headers=headers
+            )
         return PlainTextResponse("OK", status_code=200, headers=headers)
 
 

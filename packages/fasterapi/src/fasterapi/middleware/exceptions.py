@@ -1,4 +1,6 @@
-"""The two layers that turn exceptions into responses: outermost for errors, innermost for what has a handler."""
+"""The two layers that turn exceptions into responses: outermost for errors, innermost for what has a
+handler.
+"""
 
 from __future__ import annotations
 

@@ -9,11 +9,21 @@ from ..datastructures import Headers, MutableHeaders
 from ..types import ASGIApp, Message, Receive, Scope, Send
 
 # Compressed already, or read piece by piece by the client.
-EXCLUDED_TYPES = ("text/event-stream", "image/", "video/", "audio/", "application/zip", "application/gzip", "font/woff")
+EXCLUDED_TYPES = (
+    "text/event-stream",
+    "image/",
+    "video/",
+    "audio/",
+    "application/zip",
+    "application/gzip",
+    "font/woff",
+)
 
 
 class GZipMiddleware:
-    """Compresses responses of at least ``minimum_size`` bytes for clients that accept gzip; streams piece by piece."""
+    """Compresses responses of at least ``minimum_size`` bytes for clients that accept gzip; streams piece by
+    piece.
+    """
 
     def __init__(self, app: ASGIApp, minimum_size: int = 500, compresslevel: int = 9) -> None:
         self.app = app

@@ -15,10 +15,11 @@ from ..types import ASGIApp, Message, Receive, Scope, Send
 
 
 class SessionMiddleware:
-    """Keeps ``request.session`` in a cookie that the client can read but not change (HMAC-SHA256 under ``secret_key``).
+    """Keeps ``request.session`` in a cookie that the client can read but not change (HMAC-SHA256 under
+    ``secret_key``).
 
-    ``max_age`` is in seconds, None for a cookie that ends with the browser. The format is our own: cookies signed by other
-    frameworks are treated as absent.
+    ``max_age`` is in seconds, None for a cookie that ends with the browser. The format is our own: cookies
+    signed by other frameworks are treated as absent.
     """
 
     def __init__(

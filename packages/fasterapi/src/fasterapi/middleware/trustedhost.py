@@ -10,9 +10,11 @@ from ..types import ASGIApp, Receive, Scope, Send
 
 
 class TrustedHostMiddleware:
-    """Answers 400 unless the Host header is one of ``allowed_hosts``; ``*.example.com`` allows subdomains, ``*`` all.
+    """Answers 400 unless the Host header is one of ``allowed_hosts``; ``*.example.com`` allows subdomains,
+    ``*`` all.
 
-    ``www_redirect`` sends clients from ``example.com`` to ``www.example.com`` when only the latter is allowed.
+    ``www_redirect`` sends clients from ``example.com`` to ``www.example.com`` when only the latter is
+    allowed.
     """
 
     def __init__(

@@ -1,4 +1,6 @@
-"""JSON schemas of every parameter, body and response model, made by pydantic in one go so that names stay unique."""
+"""JSON schemas of every parameter, body and response model, made by pydantic in one go so that names stay
+unique.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,9 @@ class Schemas:
         generator = _Generator(ref_template=REF_PREFIX + "{model}")
         mapping, definitions = generator.generate_definitions(inputs=inputs)
         self._mapping: dict[Any, dict[str, Any]] = mapping
-        self.definitions: dict[str, dict[str, Any]] = dict(definitions)
+        self.definitions: dict[str, dict[str, Any]] = {
+            str(name): schema for name, schema in definitions.items()
+        }
         for definition in self.definitions.values():
             if "description" in definition:
                 # What follows a form feed in a docstring is not for the document.
@@ -90,7 +94,9 @@ class Schemas:
         return "validation"
 
     def of(self, field: Field, alias: str | None = None) -> dict[str, Any]:
-        """Return the schema of a field, titled by ``alias`` (its own alias by default) unless it is a reference."""
+        """Return the schema of a field, titled by ``alias`` (its own alias by default) unless it is a
+        reference.
+        """
         schema = dict(self._mapping[(field, self._mode(field))])
         if "$ref" not in schema:
             if alias is None:

@@ -20,7 +20,9 @@ def docs_page(*, openapi_url: str, title: str) -> str:
 
 
 def get_swagger_ui_html(*, openapi_url: str, title: str, **ignored: object) -> str:
-    """Return the documentation page; the arguments about script locations of Swagger UI are accepted and ignored."""
+    """Return the documentation page; the arguments about script locations of Swagger UI are accepted and
+    ignored.
+    """
     return docs_page(openapi_url=openapi_url, title=title)
 
 

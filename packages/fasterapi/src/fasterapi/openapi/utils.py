@@ -68,7 +68,9 @@ _SSE_ITEM: dict[str, Any] = {
 
 
 def deep_update(target: dict[Any, Any], source: dict[Any, Any]) -> None:
-    """Merge ``source`` into ``target``: dicts recursively, lists by concatenation, the rest by replacement."""
+    """Merge ``source`` into ``target``: dicts recursively, lists by concatenation, the rest by
+    replacement.
+    """
     for key, value in source.items():
         old = target.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
@@ -143,7 +145,8 @@ def _parameters(dependant: Dependant, schemas: Schemas) -> list[dict[str, Any]]:
             for field in flat_fields([parent]):
                 parameter = _parameter(place, parent, field, optional, schemas)
                 key = (parameter["in"], parameter["name"])
-                # The same parameter may be declared twice; where one of them is required, the document says so.
+                # The same parameter may be declared twice; where one of them is required, the document says
+                # so.
                 if key not in found or (parameter["required"] or not found[key]["required"]):
                     found[key] = parameter
     return list(found.values())

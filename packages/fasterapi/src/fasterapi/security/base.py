@@ -7,7 +7,9 @@ from typing import Any
 
 
 class SecurityBase:
-    """A callable dependency that also describes itself in OpenAPI: ``model`` is the Security Scheme Object."""
+    """A callable dependency that also describes itself in OpenAPI: ``model`` is the Security Scheme
+    Object.
+    """
 
     model: dict[str, Any]
     scheme_name: str

@@ -12,7 +12,9 @@ from .utils import get_authorization_scheme_param
 
 
 class OAuth2PasswordRequestForm:
-    """The form of the password flow, as a dependency: ``form: Annotated[OAuth2PasswordRequestForm, Depends()]``."""
+    """The form of the password flow, as a dependency: ``form: Annotated[OAuth2PasswordRequestForm,
+    Depends()]``.
+    """
 
     def __init__(
         self,

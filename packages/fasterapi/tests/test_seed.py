@@ -1,0 +1,107 @@
+"""The examples of the document the project was ordered from, unchanged."""
+
+import asyncio
+import logging
+import pdb
+import time
+from typing import Any
+
+import pytest
+from asgi_client import asgi_request
+from fasterapi import App
+from fasterapi.testclient import TestClient
+
+
+async def fetch_user_async():
+    await asyncio.sleep(0)
+    return {"name": "ada"}
+
+
+def expensive_cpu_work():
+    time.sleep(0.001)
+    return 42
+
+
+def build() -> App:
+    logging.basicConfig(level=logging.DEBUG, force=False)
+
+    app = App()
+
+    @app.get("/users/{user_id}")
+    def get_user(req, res):
+        user_id = req.path_params["user_id"]
+        return {"id": user_id}
+
+    @app.get("/mixed")
+    async def mixed_endpoint(req, res):
+        # I/O: runs async on event loop
+        user = await fetch_user_async()
+
+        # CPU work: should use thread pool
+        result = await asyncio.to_thread(expensive_cpu_work)
+
+        return {"user": user, "result": result}
+
+    @app.get("/debug")
+    def debug_endpoint(req, res):
+        pdb.set_trace()  # Breakpoint
+        return {"ok": True}
+
+    @app.post("/echo")
+    def echo(req, res):
+        body = req.json()
+        res.headers["x-query"] = req.query_params.get("q", "")
+        if body is None:
+            return res.status(404).json({"error": "nothing"})
+        return {"got": body}
+
+    @app.post("/echo-async")
+    async def echo_async(req, res):
+        res.status(201)
+        return {"got": await req.json()}
+
+    @app.get("/text")
+    def text(req, res):
+        res.text("hello")
+
+    @app.get("/only-request")
+    def only_request(req):
+        return {"method": req.method, "path": req.path if hasattr(req, "path") else req.url.path}
+
+    return app
+
+
+@pytest.fixture(params=["native", "asgi"])
+def call(request: pytest.FixtureRequest) -> Any:
+    app = build()
+    if request.param == "asgi":
+        yield lambda method, url, **options: asgi_request(app, method, url, **options)
+        return
+    with TestClient(app) as client:
+        yield client.request
+
+
+def test_the_seeds_examples_answer(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    hits = []
+    monkeypatch.setattr(pdb, "set_trace", lambda: hits.append(1))
+    assert call("GET", "/users/123").json() == {"id": "123"}
+    assert call("GET", "/mixed").json() == {"user": {"name": "ada"}, "result": 42}
+    assert call("GET", "/debug").json() == {"ok": True}
+    assert hits == [1]
+
+
+def test_response_object_of_the_seed(call: Any) -> None:
+    found = call("POST", "/echo?q=abc", json={"a": 1})
+    assert (found.status_code, found.json(), found.headers["x-query"]) == (200, {"got": {"a": 1}}, "abc")
+    missing = call("POST", "/echo", content=b"null", headers={"content-type": "application/json"})
+    assert (missing.status_code, missing.json()) == (404, {"error": "nothing"})
+    made = call("POST", "/echo-async", json=[1])
+    assert (made.status_code, made.json()) == (201, {"got": [1]})
+    plain = call("GET", "/text")
+    assert (plain.text, plain.headers["content-type"]) == ("hello", "text/plain; charset=utf-8")
+    assert call("GET", "/only-request").json() == {"method": "GET", "path": "/only-request"}
+
+
+def test_seed_handlers_are_not_documented_with_parameters() -> None:
+    operation = build().openapi()["paths"]["/mixed"]["get"]
+    assert "parameters" not in operation
