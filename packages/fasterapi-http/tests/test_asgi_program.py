@@ -198,6 +198,26 @@ def test_workers_that_cannot_start_end_the_parent(start: Any) -> None:
     assert "Workers do not start" in program.text
 
 
+def test_a_process_may_have_enough_requests(start: Any) -> None:
+    program = start("main:app", "--limit-max-requests", "3")
+    program.wait_for(RUNNING)
+    for _ in range(3):
+        assert ask(program.port) == "hello"
+    assert program.end() == 0
+    assert "Maximum request limit of 3 exceeded" in program.text
+
+
+def test_log_configuration_of_ones_own(start: Any, tmp_path: Path) -> None:
+    (tmp_path / "log.json").write_text(
+        '{"version": 1, "handlers": {"out": {"class": "logging.StreamHandler", "formatter": "f"}},'
+        ' "formatters": {"f": {"format": "mine %(message)s"}},'
+        ' "root": {"handlers": ["out"], "level": "INFO"}}'
+    )
+    program = start("main:app", "--log-config", "log.json")
+    program.wait_for("mine " + RUNNING)
+    assert program.stop() == 0
+
+
 def test_reload(start: Any, tmp_path: Path) -> None:
     program = start("main:app", "--reload", "--reload-delay", "0.05")
     program.wait_for(RUNNING)

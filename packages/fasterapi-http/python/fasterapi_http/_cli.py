@@ -53,6 +53,10 @@ def _print_version(context: click.Context, _parameter: click.Parameter, value: b
     default="info",
     help="Log level.",
 )
+@click.option("--log-config", default=None, help="File for logging.config: .json, or the INI form.")
+@click.option(
+    "--use-colors/--no-use-colors", default=None, help="Colours in the log; default: on a terminal."
+)
 @click.option("--access-log/--no-access-log", default=True, help="Log each request.")
 @click.option(
     "--proxy-headers/--no-proxy-headers", default=True, help="Believe X-Forwarded-* of trusted peers."
@@ -67,6 +71,9 @@ def _print_version(context: click.Context, _parameter: click.Parameter, value: b
 @click.option("--date-header/--no-date-header", default=True, help="Send a Date field.")
 @click.option("--backlog", type=int, default=2048, help="Connections that may wait to be accepted.")
 @click.option("--limit-concurrency", type=int, default=None, help="Connections at most; more get 503.")
+@click.option(
+    "--limit-max-requests", type=int, default=None, help="End the process after this many requests."
+)
 @click.option(
     "--limit-max-body", "max_body_size", type=int, default=10 * 1024 * 1024, help="Bytes of a request body."
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import logging.config
 import os
 import signal
 import socket
@@ -42,6 +43,8 @@ class Options:
     reload_delay: float = 0.25
     access_log: bool = True
     log_level: str = "info"
+    log_config: str | None = None
+    use_colors: bool | None = None
     lifespan: LifespanMode = "auto"
     interface: Interface = "auto"
     root_path: str = ""
@@ -51,6 +54,7 @@ class Options:
     date_header: bool = True
     backlog: int = 2048
     limit_concurrency: int | None = None
+    limit_max_requests: int | None = None
     timeout_keep_alive: float = 30.0
     timeout_graceful_shutdown: float = 30.0
     max_body_size: int = 10 * 1024 * 1024
@@ -88,6 +92,8 @@ def run(
     reload_delay: float = 0.25,
     access_log: bool = True,
     log_level: str = "info",
+    log_config: str | None = None,
+    use_colors: bool | None = None,
     lifespan: LifespanMode = "auto",
     interface: Interface = "auto",
     root_path: str = "",
@@ -97,6 +103,7 @@ def run(
     date_header: bool = True,
     backlog: int = 2048,
     limit_concurrency: int | None = None,
+    limit_max_requests: int | None = None,
     timeout_keep_alive: float = 30.0,
     timeout_graceful_shutdown: float = 30.0,
     max_body_size: int = 10 * 1024 * 1024,
@@ -109,6 +116,8 @@ def run(
     UNIX socket ``uds``, or the inherited descriptor ``fd``. ``workers`` > 1 starts that many processes under a
     supervisor that replaces those that die. Times are seconds, ``max_body_size`` is bytes. ``forwarded_allow_ips``
     (default: environment FORWARDED_ALLOW_IPS, else 127.0.0.1) names the peers whose X-Forwarded-* fields count.
+    ``limit_max_requests`` ends a process after so many requests (a supervisor starts another). ``log_config`` is a
+    file for ``logging.config``: JSON for ``dictConfig``, anything else for ``fileConfig``.
 
     Raises SystemExit with code 3 when the application cannot be imported or started, 1 when the address cannot be
     bound.
@@ -128,6 +137,8 @@ def run(
         reload_delay=reload_delay,
         access_log=access_log,
         log_level=log_level,
+        log_config=log_config,
+        use_colors=use_colors,
         lifespan=lifespan,
         interface=interface,
         root_path=root_path,
@@ -139,13 +150,14 @@ def run(
         date_header=date_header,
         backlog=backlog,
         limit_concurrency=limit_concurrency,
+        limit_max_requests=limit_max_requests,
         timeout_keep_alive=timeout_keep_alive,
         timeout_graceful_shutdown=timeout_graceful_shutdown,
         max_body_size=max_body_size,
         app_dir=app_dir,
         factory=factory,
     )
-    configure_logging(options.log_level)
+    configure_logging(options)
     if reload:
         if not isinstance(app, str):
             raise TypeError("reload needs the application as 'module:attribute'")
@@ -180,16 +192,26 @@ class _Formatter(logging.Formatter):
         return super().formatMessage(record)
 
 
-def configure_logging(level: str) -> None:
+def configure_logging(options: Options) -> None:
     """Give the package's loggers a handler on stderr unless the program has configured logging itself."""
-    number = logging.getLevelName(level.upper())
+    if options.log_config is not None:
+        if options.log_config.endswith(".json"):
+            with open(options.log_config, encoding="utf-8") as file:
+                config = json.load(file)
+            config.setdefault("disable_existing_loggers", False)  # ours exist already
+            logging.config.dictConfig(config)
+        else:
+            logging.config.fileConfig(options.log_config, disable_existing_loggers=False)
+        return
+    number = logging.getLevelName(options.log_level.upper())
     if not isinstance(number, int):
-        raise ValueError(f"log_level: '{level}' is not critical, error, warning, info or debug")
+        raise ValueError(f"log_level: '{options.log_level}' is not critical, error, warning, info or debug")
     logger = logging.getLogger("fasterapi")
     logger.setLevel(number)
     if not logger.handlers and not logging.getLogger().handlers:
+        colours = sys.stderr.isatty() if options.use_colors is None else options.use_colors
         handler = logging.StreamHandler()
-        handler.setFormatter(_Formatter(sys.stderr.isatty()))
+        handler.setFormatter(_Formatter(colours))
         logger.addHandler(handler)
         logger.propagate = False
 
@@ -266,7 +288,10 @@ async def _serve(
     _log.info("fasterapi-http running on %s (Press CTRL+C to quit)", address_of(server.sockets))
     if ready is not None:
         ready()
-    await stop.wait()
+    if options.limit_max_requests is None:
+        await stop.wait()
+    else:
+        await _enough_requests(server, stop, options.limit_max_requests)
     _log.info("Shutting down")
     draining = asyncio.ensure_future(server.drain(options.timeout_graceful_shutdown))
     forced = asyncio.ensure_future(stop.wait_again())
@@ -278,6 +303,17 @@ async def _serve(
     await lifespan.shutdown()
     _log.info("Finished server process [%d]", os.getpid())
     return 0
+
+
+async def _enough_requests(server: Server, stop: _Stop, limit: int) -> None:
+    while not stop.asked:
+        if server.requests >= limit:
+            _log.warning("Maximum request limit of %d exceeded. Terminating process.", limit)
+            return
+        try:
+            await asyncio.wait_for(stop.wait(), 0.1)
+        except TimeoutError:
+            pass
 
 
 def _report(error: BaseException) -> None:
@@ -314,6 +350,10 @@ class _Stop:
     def _signalled(self) -> None:
         self._count += 1
         (self._first if self._count == 1 else self._second).set()
+
+    @property
+    def asked(self) -> bool:
+        return self._first.is_set()
 
     async def wait(self) -> None:
         await self._first.wait()

@@ -12,7 +12,7 @@ from ._run import Options, configure_logging, serve
 def main() -> int:
     """Serve on the inherited descriptor; returns the exit code."""
     options = Options.from_json(os.environ.pop("FASTERAPI_HTTP_WORKER"))
-    configure_logging(options.log_level)
+    configure_logging(options)
     return serve(sys.argv[1], options, [socket.socket(fileno=int(sys.argv[2]))])
 
 
