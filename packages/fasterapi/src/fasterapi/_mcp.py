@@ -161,7 +161,7 @@ class RouteTool:
                 *field.info.metadata,
                 pydantic_field(description=field.info.description, title=field.info.title),
             )
-            annotation: Any = Annotated[(field.info.annotation, *extras)]  # type: ignore[name-defined]
+            annotation: Any = Annotated[(field.info.annotation, *extras)]
             default = inspect.Parameter.empty if field.required else field.default()
             parameters.append(
                 inspect.Parameter(
