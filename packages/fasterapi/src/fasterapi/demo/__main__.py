@@ -140,11 +140,12 @@ async def use_mcp(base: str, product: int) -> None:
         found: Any = await client.call_tool("search_products", {"q": "teapot", "size": 3})
         expect(not found.is_error and len(found.structured_content["items"]) == 3, "search_products called")
         placed: Any = await client.call_tool(
-            "place_order", {"customer": "an agent", "lines": [{"product_id": product, "quantity": 1}]}
+            "place_order",
+            {"order": {"customer": "an agent", "lines": [{"product_id": product, "quantity": 1}]}},
         )
         expect(not placed.is_error and placed.structured_content["total_cents"] == 100, "place_order called")
         refused: Any = await client.call_tool("get_product", {"product_id": 999_999_999})
-        expect(bool(refused.is_error), "an unknown product: the tool says so, the session goes on")
+        expect(bool(refused.is_error), f"an unknown product: {refused.content[0].text}")
 
 
 def request(method: str, path: str, body: bytes = b"", headers: str = "") -> bytes:

@@ -51,14 +51,14 @@ class _Connection(asyncio.Protocol):
             return
         head = self.buffer[:end].lower()
         at = head.find(b"\r\ncontent-length:")
-        eol = head.find(b"\r\n", at + 2)
-        if at < 0:
-            self.load.fail(RuntimeError(f"an answer without Content-Length: {head[:200]!r}"))
-            self.transport.close()
-            return
-        length = int(head[at + 17 : eol if eol > 0 else end])
-        if len(self.buffer) < end + 4 + length:
-            return
+        if at < 0:  # chunked: an answer to this load ends with the last chunk
+            if not self.buffer.endswith(b"\r\n0\r\n\r\n"):
+                return
+        else:
+            line_end = head.find(b"\r\n", at + 2)
+            length = int(head[at + 17 : line_end if line_end > 0 else end])
+            if len(self.buffer) < end + 4 + length:
+                return
         self.load.answer(int(head[9:12]), time.perf_counter() - self.sent)
         self.buffer = b""
         if self.load.over:

@@ -72,8 +72,7 @@ async def create_product(product: ProductIn) -> Product:
     return Product(**await pg.fetchrow(sql, product.name, product.price_cents, product.stock))
 
 
-@app.tool
-@app.get("/products")
+@app.get("/products", tool=True)
 async def search_products(
     q: str = "", page: int = Query(1, ge=1), size: int = Query(20, ge=1, le=100)
 ) -> ProductPage:
@@ -86,8 +85,7 @@ async def search_products(
     return ProductPage(items=items, page=page, total=rows[0]["total"] if rows else 0)
 
 
-@app.tool
-@app.get("/products/{product_id}")
+@app.get("/products/{product_id}", tool=True)
 async def get_product(product_id: int) -> Product:
     """One product by its number."""
     row = await pg.fetchrow("select * from product where id = $1", product_id)
@@ -111,9 +109,9 @@ async def delete_product(product_id: int) -> None:
         raise HTTPException(404, "no such product")
 
 
-@app.post("/orders", status_code=201)
-async def create_order(order: OrderIn) -> Order:
-    """All lines or none."""
+@app.post("/orders", status_code=201, tool=True)
+async def place_order(order: OrderIn) -> Order:
+    """Order products for a customer: all lines or none."""
     async with pg.tx() as tx:
         total = 0
         for line in sorted(order.lines, key=lambda line: line.product_id):  # one order of locks: no deadlocks
@@ -127,12 +125,6 @@ async def create_order(order: OrderIn) -> Order:
         sql = "insert into order_line (order_id, product_id, quantity) values ($1, $2, $3)"
         await tx.executemany(sql, [(order_id, line.product_id, line.quantity) for line in order.lines])
     return Order(id=order_id, customer=order.customer, total_cents=total, lines=order.lines)
-
-
-@app.tool
-async def place_order(customer: str, lines: list[Line]) -> Order:
-    """Order products for a customer: all lines or none."""
-    return await create_order(OrderIn(customer=customer, lines=lines))
 
 
 @app.get("/orders/{order_id}")
