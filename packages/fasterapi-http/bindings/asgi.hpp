@@ -53,17 +53,20 @@ class ScopeBuilder {
     std::string block;
     Ref list;
   };
+  PyObject* make(Transaction& tx);
   bool prepare() noexcept;
-  Address* address_of(Transaction& tx) noexcept;
-  PyObject* header_list(const RequestHead& head) noexcept;
-  PyObject* make_header_list(const RequestHead& head) noexcept;
+  Address* address_of(Transaction& tx);
+  PyObject* header_list(const RequestHead& head);
+  PyObject* make_header_list(const RequestHead& head);
   bool apply_forwarded(const Transaction& tx, PyObject* scope) noexcept;
 
   AsgiOptions options_;
   Ref template_;
   Ref root_path_bytes_;
   std::vector<Address> addresses_;  // direct-mapped by connection serial
-  std::vector<Fields> fields_;      // direct-mapped by hash of the header block
+  std::string local_address_;       // the last connection's own end, and its tuple
+  Ref local_;
+  std::vector<Fields> fields_;  // direct-mapped by hash of the header block
   std::vector<std::pair<std::string, Ref>> known_names_;
 };
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <new>
 
 #include <fasterapi/core/platform.hpp>
 
@@ -40,14 +41,11 @@ bool AsgiNames::init() noexcept {
 
 namespace {
 
-constexpr std::size_t kAddresses = 1024, kBlocks = 64, kMaxBlock = 2048;
+constexpr std::size_t kAddresses = 512, kBlocks = 64, kMaxBlock = 2048;
 
 /// (host, port) of one end of a socket; (path, None) for a named UNIX socket; None when there is nothing to tell.
-PyObject* address_tuple(int fd, bool peer) noexcept {
-  sockaddr_storage address{};
-  socklen_t size = sizeof address;
-  auto* raw = reinterpret_cast<sockaddr*>(&address);
-  if (fd < 0 || (peer ? ::getpeername(fd, raw, &size) : ::getsockname(fd, raw, &size)) != 0) Py_RETURN_NONE;
+PyObject* address_tuple(const sockaddr_storage& from, socklen_t size) noexcept {
+  sockaddr_storage address = from;
   char text[INET6_ADDRSTRLEN] = {};
   if (address.ss_family == AF_INET) {
     auto& in = reinterpret_cast<sockaddr_in&>(address);
@@ -98,13 +96,25 @@ bool ScopeBuilder::prepare() noexcept {
   return true;
 }
 
-ScopeBuilder::Address* ScopeBuilder::address_of(Transaction& tx) noexcept {
+ScopeBuilder::Address* ScopeBuilder::address_of(Transaction& tx) {
   std::uint64_t serial = tx.connection_serial();
   Address& slot = addresses_[serial % kAddresses];
   if (FASTERAPI_LIKELY(slot.serial == serial && slot.client)) return &slot;
   int fd = tx.descriptor();
-  slot.client.reset(address_tuple(fd, true));
-  slot.server.reset(address_tuple(fd, false));
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (fd < 0 || ::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) size = 0, address = {};
+  slot.client.reset(address_tuple(address, size));
+  address = {};
+  size = sizeof address;
+  if (fd < 0 || ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) size = 0, address = {};
+  // Nearly all connections come in at one address.
+  std::string_view bytes(reinterpret_cast<const char*>(&address), size);
+  if (!local_ || local_address_ != bytes) {
+    local_.reset(address_tuple(address, size));
+    local_address_.assign(bytes);
+  }
+  slot.server = Ref::borrow(local_.get());
   slot.serial = serial;
   if (!slot.client || !slot.server) {
     slot.client.reset();
@@ -120,7 +130,7 @@ ScopeBuilder::Address* ScopeBuilder::address_of(Transaction& tx) noexcept {
   return &slot;
 }
 
-PyObject* ScopeBuilder::make_header_list(const RequestHead& head) noexcept {
+PyObject* ScopeBuilder::make_header_list(const RequestHead& head) {
   Ref list(PyList_New(head.field_count));
   if (!list) return nullptr;
   for (unsigned i = 0; i < head.field_count; ++i) {
@@ -149,7 +159,7 @@ PyObject* ScopeBuilder::make_header_list(const RequestHead& head) noexcept {
   return list.release();
 }
 
-PyObject* ScopeBuilder::header_list(const RequestHead& head) noexcept {
+PyObject* ScopeBuilder::header_list(const RequestHead& head) {
   // Keep-alive clients repeat their header block: the tuples are immutable and can be shared, the list is copied.
   std::size_t size = head.size() - head.fields_at();
   if (size > kMaxBlock || size < 8) return make_header_list(head);
@@ -193,6 +203,14 @@ bool ScopeBuilder::apply_forwarded(const Transaction& tx, PyObject* scope) noexc
 }
 
 PyObject* ScopeBuilder::build(Transaction& tx) noexcept {
+  try {
+    return make(tx);
+  } catch (const std::bad_alloc&) {
+    return PyErr_NoMemory();
+  }
+}
+
+PyObject* ScopeBuilder::make(Transaction& tx) {
   if (FASTERAPI_UNLIKELY(!template_) && !prepare()) return nullptr;
   const RequestHead& head = tx.head;
   Ref scope(PyDict_Copy(template_.get()));
