@@ -158,7 +158,7 @@ async def test_connection_lost_in_a_transaction_shows_the_first_error(con: Conne
         async with con.transaction():
             await other.execute("select pg_terminate_backend($1, 5000)", con.get_server_pid())
             await con.execute("select 1")
-    assert isinstance(caught.value, (fasterapi_pg.AdminShutdownError, fasterapi_pg.PostgresConnectionError))
+    assert "transaction" not in str(caught.value)  # not the error of the rollback that could not be sent
     await other.close()
 
 

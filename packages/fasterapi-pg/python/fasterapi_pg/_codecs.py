@@ -47,7 +47,14 @@ async def type_oid(connection: Connection, typename: str, schema: str, *, compos
         )
     if composite and row["kind"] != "c":
         raise UnsupportedClientFeatureError("the 'tuple' format is for composite types only")
+    if composite:
+        # The driver has to know what the type is made of before a codec can take it apart.
+        await connection.fetchval(f"SELECT NULL::{_quoted(schema)}.{_quoted(name)}")
     return int(row["oid"])
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 # ------------------------------------------------------------------------------------------------- hstore

@@ -16,7 +16,10 @@ __all__ = ["PreparedStatement"]
 
 
 def _type(column: _pg.Column) -> Type:
-    return Type(column.type_oid, column.type_name, column.type_kind, column.type_schema)
+    name = column.type_name
+    if column.type_kind == "array" and name.startswith("_"):
+        name = f"{name[1:]}[]"  # as asyncpg shows them
+    return Type(column.type_oid, name, column.type_kind, column.type_schema)
 
 
 class PreparedStatement(_pg.BaseStatement):
