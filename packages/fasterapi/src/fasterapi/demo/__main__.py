@@ -128,6 +128,13 @@ def use_http(base: str) -> int:
     return int(ids[0])
 
 
+def result_of(answer: Any) -> Any:
+    """The data of a tool's result, structured or as text."""
+    if answer.structured_content is not None:
+        return answer.structured_content
+    return fasterapi_core.json_loads(answer.content[0].text)
+
+
 async def use_mcp(base: str, product: int) -> None:
     """The same operations as tools, through the protocol's official client."""
     from mcp import Client
@@ -138,12 +145,12 @@ async def use_mcp(base: str, product: int) -> None:
         names = sorted(tool.name for tool in tools.tools)
         expect({"get_product", "place_order", "search_products"} <= set(names), f"tools: {', '.join(names)}")
         found: Any = await client.call_tool("search_products", {"q": "teapot", "size": 3})
-        expect(not found.is_error and len(found.structured_content["items"]) == 3, "search_products called")
+        expect(not found.is_error and len(result_of(found)["items"]) == 3, "search_products called")
         placed: Any = await client.call_tool(
             "place_order",
             {"order": {"customer": "an agent", "lines": [{"product_id": product, "quantity": 1}]}},
         )
-        expect(not placed.is_error and placed.structured_content["total_cents"] == 100, "place_order called")
+        expect(not placed.is_error and result_of(placed)["total_cents"] == 100, "place_order called")
         refused: Any = await client.call_tool("get_product", {"product_id": 999_999_999})
         expect(bool(refused.is_error), f"an unknown product: {refused.content[0].text}")
 
@@ -229,7 +236,7 @@ def show(loads: dict[str, Load]) -> None:
             raise Expectation(f"{name}: answers with errors: {bad}")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> None:
     app = Path(arguments.app or store.__file__).resolve()
     port = arguments.port or (8000 if arguments.serve else free_port())
     base = f"http://{HOST}:{port}"
@@ -249,7 +256,14 @@ def run(arguments: argparse.Namespace) -> int:
                     signal.pause()
             say()
     say(f"done in {time.monotonic() - began:.1f} s; python3 dev.py demo --serve keeps it running")
-    return 0
+
+
+def leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error
 
 
 def main() -> int:
@@ -259,11 +273,15 @@ def main() -> int:
     parser.add_argument("--app", help="another file to run as the store")
     parser.add_argument("--port", type=int, default=0, help="default: a free one; 8000 with --serve")
     parser.add_argument("--seconds", type=float, default=1.5, help="length of each load")
+    arguments = parser.parse_args()
     try:
-        return run(parser.parse_args())
-    except (Expectation, Unavailable) as error:
-        say(f"\nFAILED: {error}")
-        return 1
+        run(arguments)
+    except* (Expectation, Unavailable) as group:  # task groups of clients wrap what is raised inside them
+        say(f"\nFAILED: {'; '.join(str(error) for error in leaves(group))}")
+        return_code = 1
+    else:
+        return_code = 0
+    return return_code
 
 
 if __name__ == "__main__":
