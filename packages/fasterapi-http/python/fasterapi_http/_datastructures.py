@@ -65,7 +65,7 @@ class URL(str):
     def is_secure(self) -> bool:
         return self._parts.scheme in ("https", "wss")
 
-    def replace(self, *args: Any, **parts: Any) -> URL:  # type: ignore[override]
+    def replace(self, *args: Any, **parts: Any) -> URL:
         """A URL with parts replaced by keyword (scheme, netloc, path, query, fragment, hostname, port)."""
         if args:
             return URL(str.replace(self, *args))

@@ -269,7 +269,12 @@ class Server(NativeServer):
         """
         loop = asyncio.get_running_loop()
         emptied = loop.create_future()
-        self._drain(lambda: emptied.done() or emptied.set_result(None))
+
+        def on_emptied() -> None:
+            if not emptied.done():
+                emptied.set_result(None)
+
+        self._drain(on_emptied)
         for sock in self._sockets:
             sock.close()
         self._sockets.clear()

@@ -442,9 +442,11 @@ void Connection::on_drained() noexcept {
     if (active_->drained_) active_->drained_(active_->drained_arg_);
     return;
   }
-  if (phase_ != Phase::linger && !closing_) {
+  if (phase_ == Phase::linger) {
+    since_ = server_.reactor().now();
+    arm(since_ + kLingerTime);
+  } else if (!closing_) {
     server_.resume_later(*this);
-    return;
   }
 }
 
@@ -538,7 +540,8 @@ void Connection::on_timer() noexcept {
       break;
     }
     case Phase::linger:
-      if (due(since_ + kLingerTime)) return stream_.close();
+      // The clock starts when the answers are sent: who still reads them is not cut off (write_stall_ms above is).
+      if (!stream_.unsent() && due(since_ + kLingerTime)) return stream_.close();
       break;
     case Phase::running:
     case Phase::closed:
