@@ -68,7 +68,8 @@ Hub::Hub(ConfigObject* c, int low, int high) : options(*c->options), config(c), 
 }
 
 void Hub::unref() noexcept {
-  if (--refs_ != 0) return;
+  if (--refs_ != 0 || dying_) return;
+  dying_ = true;  // callbacks that still run may take and drop references
   // Dropped by a callback of one of its own sessions: not while they are on the stack.
   if (reactor_ && !own_reactor_ && reactor_->in_turn()) {
     reactor_->post([this] { delete this; });

@@ -194,6 +194,7 @@ class Hub {
   static void tick(void* self) noexcept;
   static void sweep(void* self) noexcept;
   std::size_t refs_ = 1;
+  bool dying_ = false;
   core::Reactor* reactor_ = nullptr;
   std::unique_ptr<core::Reactor> own_reactor_;
   Ref loop_;

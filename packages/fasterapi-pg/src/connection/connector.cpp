@@ -207,7 +207,8 @@ void Connector::timed_out(void* self) noexcept {
 
 void Connector::note(const Failure& why) { failures_.push_back(why); }
 
-void Connector::on_session_closed(Session& session, const Failure& why) noexcept {
+void Connector::on_session_closed(Session& session, const Failure& reason) noexcept {
+  Failure why = reason;  // it belongs to the session, which goes below
   reactor_.cancel(timer_);
   bool unix_socket = session.address().family() == AF_UNIX;
   bool had_tls = session.tls() || why.kind == Failure::Kind::tls;
