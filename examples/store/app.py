@@ -69,7 +69,8 @@ app = App(title="Store", version="1.0", lifespan=lifespan)
 @app.post("/products", status_code=201)
 async def create_product(product: ProductIn) -> Product:
     sql = "insert into product (name, price_cents, stock) values ($1, $2, $3) returning *"
-    return Product(**await pg.fetchrow(sql, product.name, product.price_cents, product.stock))
+    result = await pg.exec_async(sql, product.name, product.price_cents, product.stock)
+    return result.into(Product).one()
 
 
 @app.get("/products", tool=True)

