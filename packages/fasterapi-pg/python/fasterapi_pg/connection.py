@@ -17,7 +17,7 @@ from . import _codecs, _config, _listeners, _pg
 from ._copy import CopyMethods
 from ._listeners import LoggedQuery
 from .cursor import CursorFactory
-from .exceptions import ClientConfigurationError, InterfaceError
+from .exceptions import ClientConfigurationError, InterfaceError, UnsupportedClientFeatureError
 from .prepared_stmt import PreparedStatement
 from .transaction import Transaction
 from .types import ServerVersion
@@ -102,9 +102,14 @@ class Connection(CopyMethods, _pg.BaseConnection):
         timeout: float | None = None,
         record_class: type[_pg.Record] | None = None,
     ) -> Future[PreparedStatement]:
-        """Prepare a statement for many executions; ``name`` sets its name on the server."""
+        """Prepare a statement for many executions.
+
+        Its name on the server is the driver's choice: raises ``UnsupportedClientFeatureError`` for a ``name``.
+        """
+        if name is not None:
+            raise UnsupportedClientFeatureError("prepare(name=...) is not implemented; leave the name out")
         made = super().prepare(
-            query, name=name, timeout=timeout, record_class=record_class, statement_class=PreparedStatement
+            query, timeout=timeout, record_class=record_class, statement_class=PreparedStatement
         )
         return cast("Future[PreparedStatement]", made)
 
