@@ -322,7 +322,9 @@ class HttpEndpoint final : public core::Endpoint {
       return refuse(responder, 415, "Content-Type must be application/json");
     }
     std::string_view accept = request.header("accept");
-    bool sse = accept.data() && accepts(accept, kEventStream), json = accepts(accept, kJson);
+    // A client that takes anything (curl) gets what is easiest to read; streams go to those who name them.
+    bool json = accepts(accept, kJson);
+    bool sse = accepts(accept, kEventStream) && (!json || accept.find("event-stream") != std::string_view::npos);
     if (!sse && !json) return refuse(responder, 406, "Accept must admit application/json or text/event-stream");
     Inbound in;
     in.http = true;

@@ -10,7 +10,7 @@ from typing import Any
 
 import fasterapi_core
 import pytest
-from fasterapi_mcp import Context, MCPClient, MCPError, MCPProxy, MCPServer, _run
+from fasterapi_mcp import Context, MCPClient, MCPError, MCPProxy, MCPServer, _proxy, _run
 from fasterapi_mcp._links import HttpLink, header_value, make_link
 from mcp_wire import HERE, Web, request
 
@@ -275,6 +275,27 @@ def test_proxy_reconnects_to_a_server_that_died() -> None:
             error = (await call({"die": True}))["error"]
             assert error["code"] == -32603 and "old" in error["message"]
             assert "result" in await call({})
+
+    go(main)
+
+
+def test_proxy_takes_in_a_server_that_comes_up_late(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setattr(_proxy, "RETRY_S", 0.05)
+    program = tmp_path / "late"
+
+    async def main() -> None:
+        proxy = MCPProxy("front")
+        proxy.add_upstream("late", [str(program)], prefix="")
+        async with _run.lifespan(proxy):
+            web = Web(proxy)
+            call = request("tools/call", {"name": "old_tool", "arguments": {}}, modern=True)
+            assert (await web.post(call)).json["error"]["code"] == -32602
+            (tmp_path / "script.py").write_text(LEGACY_ONLY)
+            program.write_text(f"#!/bin/sh\nexec {sys.executable} {tmp_path}/script.py\n")
+            program.chmod(0o755)
+            while "error" in (answer := (await web.post(call)).json):
+                await asyncio.sleep(0.02)
+            assert answer["result"]["content"][0]["text"] == "from the old world"
 
     go(main)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from fasterapi_core import json_dumps
@@ -17,6 +17,8 @@ from ._mcp import Call
 from ._server import SERVER_INFO, MCPServer
 
 logger = logging.getLogger("fasterapi.mcp.proxy")
+
+RETRY_S = 1.0  # first wait for an upstream that was down at the start; doubles up to a minute
 
 _KINDS = {
     "tools/list": ("tools", "name"),
@@ -165,6 +167,25 @@ class MCPProxy(MCPServer):
     async def _start(self) -> None:
         await asyncio.gather(*(self._refresh(upstream) for upstream in self._upstreams.values()))
         self._merge()
+        for upstream in self._upstreams.values():
+            if upstream.error is not None:
+                self._in_background(self._retry(upstream))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._refreshing.add(task)
+        task.add_done_callback(self._refreshing.discard)
+
+    async def _retry(self, upstream: Upstream) -> None:
+        """An upstream that was down at the start joins when it comes up."""
+        delay_s = RETRY_S
+        while upstream.error is not None:
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, 60.0)
+            await self._refresh(upstream)
+        self._merge()
+        for kind in ("tools", "prompts", "resources"):
+            self._announce(kind)
 
     async def _stop(self) -> None:
         for task in list(self._refreshing):
@@ -190,9 +211,7 @@ class MCPProxy(MCPServer):
             self._merge()
             self._changed(kind)
 
-        task = asyncio.ensure_future(again())
-        self._refreshing.add(task)
-        task.add_done_callback(self._refreshing.discard)
+        self._in_background(again())
 
     def _merge(self) -> None:
         self._routes.clear()
