@@ -234,3 +234,44 @@ def test_sync_streams_and_unclosed_bodies_of_uploads() -> None:
 
     with TestClient(app) as client:
         assert client.post("/upload", content=b"x" * 300_000).json() == 300_000
+
+
+def test_lifespan_runs_once_and_its_state_arrives_behind_middleware() -> None:
+    log: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(app: App):
+        log.append("up")
+        yield {"pool": "pool"}
+        log.append("down")
+
+    app = App(lifespan=lifespan)
+
+    @app.middleware("http")
+    async def passing(request: Request, call_next: Any) -> Any:
+        request.state.seen = request.state.pool + "!"
+        return await call_next(request)
+
+    @app.get("/")
+    async def read(request: Request) -> list[str]:
+        return [request.state.pool, request.state.seen, request.client.host]
+
+    with TestClient(app) as client:
+        assert client.get("/").json() == ["pool", "pool!", "testclient"]
+    assert log == ["up", "down"]
+
+
+def test_form_limits_of_a_route() -> None:
+    app = App(form_limits={"max_fields": 2})
+
+    @app.post("/")
+    async def form(request: Request, a: Annotated[str, fasterapi.Form()]) -> str:
+        return a
+
+    with TestClient(app) as client:
+        assert client.post("/", data={"a": "1", "b": "2"}).json() == "1"
+        answer = client.post("/", data={"a": "1", "b": "2", "c": "3"})
+        assert (answer.status_code, answer.json()) == (
+            400,
+            {"detail": "Too many fields. Maximum number of fields is 2."},
+        )

@@ -54,7 +54,6 @@ class RouteOptions:
     form_limits: Any = None
     tool: bool | str = False
     inline: bool | None = None
-    deadline: float | None = None
 
     def under(self, layer: LayerOptions) -> RouteOptions:
         """Return these options as they are inside ``layer``."""

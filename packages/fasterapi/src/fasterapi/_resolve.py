@@ -10,7 +10,6 @@ import inspect
 import json
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from email.message import Message as EmailMessage
 from typing import Any
 
 from . import params
@@ -350,16 +349,14 @@ async def _form_model_value(field: Field, model: Any, form: FormData) -> Any:
 
 def is_json_type(content_type: str) -> bool:
     """Say whether a Content-Type is JSON: application/json or application/*+json."""
-    message = EmailMessage()
-    message["content-type"] = content_type
-    subtype = message.get_content_subtype()
-    return message.get_content_maintype() == "application" and (
-        subtype == "json" or subtype.endswith("+json")
-    )
+    kind, _, subtype = content_type.partition(";")[0].strip().lower().partition("/")
+    return kind == "application" and (subtype == "json" or subtype.endswith("+json"))
 
 
-async def load_body(request: Request, body_field: Field | None, strict_content_type: bool) -> Any:
-    """Read and decode the body as the handler's declarations ask.
+async def load_body(
+    request: Request, body_field: Field | None, strict_content_type: bool, form_limits: Any = None
+) -> Any:
+    """Read and decode the body as the handler's declarations ask; ``form_limits`` are those of ``Request.form``.
 
     Undefined without a body. RequestValidationError for bad JSON, HTTPException(400) for what cannot be read
     at all.
@@ -368,7 +365,7 @@ async def load_body(request: Request, body_field: Field | None, strict_content_t
         return Undefined
     try:
         if isinstance(body_field.info, params.Form):
-            return await request.form()
+            return await request.form(**dict(form_limits or {}))
         data: Any = request.body()
         data = await data if inspect.isawaitable(data) else data
         if not data:

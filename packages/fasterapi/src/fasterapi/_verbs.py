@@ -42,7 +42,6 @@ class RouteArguments(TypedDict, total=False):
     form_limits: Any
     tool: bool | str
     inline: bool | None
-    deadline: float | None
 
 
 class Verbs:

@@ -25,7 +25,6 @@ from .middleware import Middleware
 from .middleware.base import BaseHTTPMiddleware
 from .middleware.exceptions import ExceptionMiddleware, ServerErrorMiddleware
 from .openapi.docs import docs_page, oauth2_redirect_page
-from .openapi.utils import get_openapi
 from .params import Depends
 from .responses import HTMLResponse, JSONResponse, Response
 from .routing import APIRouter
@@ -166,6 +165,8 @@ class App(Verbs):
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI 3.1 document; it is built once and cached in ``openapi_schema``."""
         if self.openapi_schema is None:
+            from .openapi.utils import get_openapi
+
             self.openapi_schema = get_openapi(
                 title=self.title,
                 version=self.version,
@@ -360,6 +361,9 @@ class App(Verbs):
             scope["client"] = self.test_peer
         if scope["type"] != "lifespan":
             scope.setdefault("router", self.router)
+            if self.lifespan_state:
+                # A server that ran the lifespan protocol has put the state here already; ours did not need to.
+                scope["state"] = {**self.lifespan_state, **scope.get("state", {})}
         if self.middleware_stack is None:
             self.middleware_stack = self.build_middleware_stack()
         await self.middleware_stack(scope, receive, send)

@@ -6,7 +6,6 @@ them as they are, and each is also an ASGI application for everything that runs 
 
 from __future__ import annotations
 
-import mimetypes
 import os
 import stat as stat_module
 from collections.abc import Mapping
@@ -118,6 +117,8 @@ class FileResponse(Response, _http.FileResponse):
         if not stat_module.S_ISREG(stat_result.st_mode):
             raise RuntimeError(f"File at path {path} is not a file.")
         if media_type is None:
+            import mimetypes
+
             media_type = mimetypes.guess_type(filename or str(path))[0] or "text/plain"
         _http.FileResponse.__init__(
             self,

@@ -4,9 +4,7 @@ handler.
 
 from __future__ import annotations
 
-import html
 import inspect
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -137,6 +135,9 @@ async def server_error(
 
 def debug_page(request: Any, exc: Exception) -> Response:
     """Return the traceback as a page, or as text for clients that do not ask for HTML."""
+    import html
+    import traceback
+
     text = "".join(traceback.format_exception(exc))
     if "text/html" not in request.headers.get("accept", ""):
         return PlainTextResponse(text, status_code=500)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import html
 import json
 from functools import lru_cache
-from importlib import resources
+from pathlib import Path
 
 
 @lru_cache(maxsize=1)
 def _template() -> str:
-    return resources.files("fasterapi").joinpath("openapi", "docs.html").read_text(encoding="utf-8")
+    return Path(__file__).with_name("docs.html").read_text(encoding="utf-8")
 
 
 def docs_page(*, openapi_url: str, title: str) -> str:
     """Return the page that shows the document at ``openapi_url`` and lets one try its operations."""
+    import html
+
     url = json.dumps(openapi_url).replace("<", "\\u003c")
     return _template().replace("__TITLE__", html.escape(title)).replace('"__OPENAPI_URL__"', url)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import http.client
+import http
 import inspect
 import warnings
 from collections.abc import Iterable, Sequence
@@ -65,6 +65,13 @@ _SSE_ITEM: dict[str, Any] = {
         "retry": {"type": "integer", "minimum": 0},
     },
 }
+
+
+def _phrase(code: int | str) -> str | None:
+    try:
+        return http.HTTPStatus(int(code)).phrase
+    except ValueError:
+        return None
 
 
 def deep_update(target: dict[Any, Any], source: dict[Any, Any]) -> None:
@@ -280,7 +287,7 @@ class _Document:
                 described.get("description")
                 or target.get("description")
                 or _RANGES.get(str(code).upper())
-                or (http.client.responses.get(int(code)) if str(code).isdigit() else None)
+                or (_phrase(code))
                 or "Additional Response"
             )
             deep_update(target, described)
