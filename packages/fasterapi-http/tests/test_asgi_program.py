@@ -192,6 +192,18 @@ def test_workers_answer_and_are_replaced(start: Any) -> None:
             os.kill(pid, 0)
 
 
+@pytest.mark.parametrize("mode", [["--workers", "2"], ["--reload"], []])
+def test_control_c_reaches_the_whole_group_and_is_graceful(start: Any, mode: list[str]) -> None:
+    program = start("main:app", *mode)
+    program.wait_for(RUNNING, count=2 if "--workers" in mode else 1)
+    with Client(program.port) as client:
+        client.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        time.sleep(0.1)
+        os.killpg(program.process.pid, signal.SIGINT)
+        assert client.read().body == b"hello"
+    assert program.end() == 0
+
+
 def test_workers_that_cannot_start_end_the_parent(start: Any) -> None:
     program = start("main:no_start", "--workers", "2")
     assert program.end() == 3

@@ -235,13 +235,17 @@ def serve(
     sockets: Sequence[socket.socket] = (),
     *,
     reuse_port: bool = False,
+    signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
     ready: Callable[[], object] | None = None,
 ) -> int:
-    """Serve in this process; returns its exit code. ``ready()`` is called once requests are answered."""
+    """Serve in this process until one of ``signals`` comes; returns its exit code.
+
+    ``ready()`` is called once requests are answered.
+    """
     loaded = load(app, options)
     if loaded is None:
         return STARTUP_FAILURE
-    return fasterapi_core.run(_serve(loaded, options, sockets, reuse_port, ready))
+    return fasterapi_core.run(_serve(loaded, options, sockets, reuse_port, signals, ready))
 
 
 async def _serve(
@@ -249,11 +253,12 @@ async def _serve(
     options: Options,
     sockets: Sequence[socket.socket],
     reuse_port: bool,
+    signals: Sequence[signal.Signals],
     ready: Callable[[], object] | None,
 ) -> int:
     application = as_asgi3(app, options.interface)
     stop = _Stop()
-    stop.install()
+    stop.install(signals)
     lifespan = Lifespan(application, options.lifespan)
     _log.info("Started server process [%d]", os.getpid())
     if not await lifespan.startup():
@@ -332,16 +337,16 @@ def address_of(sockets: Sequence[socket.socket]) -> str:
 
 
 class _Stop:
-    """SIGINT and SIGTERM as something to wait for."""
+    """The signals that end the server, as something to wait for."""
 
     def __init__(self) -> None:
         self._count = 0
         self._first = asyncio.Event()
         self._second = asyncio.Event()
 
-    def install(self) -> None:
+    def install(self, signals: Sequence[signal.Signals]) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in signals:
             try:
                 loop.add_signal_handler(number, self._signalled)
             except (NotImplementedError, RuntimeError, ValueError):

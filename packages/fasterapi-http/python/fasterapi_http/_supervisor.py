@@ -143,9 +143,9 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
             if self._reuse_port:
                 self._socket.close()
-                code = serve(self._app, self._options, reuse_port=True)
+                code = serve(self._app, self._options, reuse_port=True, signals=[signal.SIGTERM])
             else:
-                code = serve(self._app, self._options, [self._socket])
+                code = serve(self._app, self._options, [self._socket], signals=[signal.SIGTERM])
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 1
         except BaseException:

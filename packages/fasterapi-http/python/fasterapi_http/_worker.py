@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 
@@ -13,7 +14,8 @@ def main() -> int:
     """Serve on the inherited descriptor; returns the exit code."""
     options = Options.from_json(os.environ.pop("FASTERAPI_HTTP_WORKER"))
     configure_logging(options)
-    return serve(sys.argv[1], options, [socket.socket(fileno=int(sys.argv[2]))])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent tells us
+    return serve(sys.argv[1], options, [socket.socket(fileno=int(sys.argv[2]))], signals=[signal.SIGTERM])
 
 
 if __name__ == "__main__":
