@@ -24,7 +24,7 @@ class RouteOptions:
     """The arguments of ``app.get(...)`` and its siblings.
 
     Beyond FastAPI's: ``tool=True`` also offers the route as an MCP tool, ``inline=True`` runs its sync
-    functions on the event loop, ``deadline`` (seconds) bounds the handling.
+    functions on the event loop.
     """
 
     response_model: Any = dataclasses.field(default_factory=lambda: Default(None))

@@ -8,48 +8,54 @@ pydantic's ``Field`` plus ``openapi_examples``, ``include_in_schema`` and, per k
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from . import params
 
 Unset = params.Unset
 
 
-def Path(default: Any = ..., **options: Any) -> Any:  # noqa: N802
+def Path(default: Any = ..., **options: Unpack[params.ParamOptions]) -> Any:  # noqa: N802
     """Declare a path parameter; path parameters are always required."""
     return params.Path(default, **options)
 
 
-def Query(default: Any = Unset, **options: Any) -> Any:  # noqa: N802
+def Query(default: Any = Unset, **options: Unpack[params.ParamOptions]) -> Any:  # noqa: N802
     """Declare a query parameter; without ``default`` it is required."""
     return params.Query(default, **options)
 
 
-def Header(default: Any = Unset, *, convert_underscores: bool = True, **options: Any) -> Any:  # noqa: N802
+def Header(
+    default: Any = Unset, *, convert_underscores: bool = True, **options: Unpack[params.ParamOptions]
+) -> Any:  # noqa: N802
     """Declare a header parameter; ``x_token`` reads the header ``x-token`` unless
     ``convert_underscores=False``.
     """
     return params.Header(default, convert_underscores=convert_underscores, **options)
 
 
-def Cookie(default: Any = Unset, **options: Any) -> Any:  # noqa: N802
+def Cookie(default: Any = Unset, **options: Unpack[params.ParamOptions]) -> Any:  # noqa: N802
     """Declare a cookie parameter."""
     return params.Cookie(default, **options)
 
 
 def Body(  # noqa: N802
-    default: Any = Unset, *, embed: bool | None = None, media_type: str = "application/json", **options: Any
+    default: Any = Unset,
+    *,
+    embed: bool | None = None,
+    media_type: str = "application/json",
+    **options: Unpack[params.ParamOptions],
 ) -> Any:
     """Declare a body parameter; ``embed=True`` expects it under its own key."""
     return params.Body(default, embed=embed, media_type=media_type, **options)
 
 
-def Form(default: Any = Unset, **options: Any) -> Any:  # noqa: N802
+def Form(default: Any = Unset, **options: Unpack[params.MediaOptions]) -> Any:  # noqa: N802
     """Declare a form field; urlencoded and multipart bodies are both accepted."""
     return params.Form(default, **options)
 
 
-def File(default: Any = Unset, **options: Any) -> Any:  # noqa: N802
+def File(default: Any = Unset, **options: Unpack[params.MediaOptions]) -> Any:  # noqa: N802
     """Declare an uploaded file: annotate with ``UploadFile`` (spooled) or ``bytes`` (in memory)."""
     return params.File(default, **options)
 

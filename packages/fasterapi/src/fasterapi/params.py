@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from pydantic import AliasChoices, AliasPath
 from pydantic.fields import FieldInfo
@@ -30,6 +30,47 @@ class ParamTypes(str, Enum):
 def _constraints(given: dict[str, Any]) -> dict[str, Any]:
     """Keep the arguments that were really passed: pydantic distinguishes 'not given' from None."""
     return {key: value for key, value in given.items() if value is not Unset}
+
+
+class ParamOptions(TypedDict, total=False):
+    """The keyword arguments that every parameter function takes: pydantic's, and the OpenAPI extras."""
+
+    default_factory: Callable[[], Any] | None
+    alias: str | None
+    alias_priority: int | None
+    validation_alias: str | AliasPath | AliasChoices | None
+    serialization_alias: str | None
+    title: str | None
+    description: str | None
+    gt: float | None
+    ge: float | None
+    lt: float | None
+    le: float | None
+    min_length: int | None
+    max_length: int | None
+    pattern: str | None
+    regex: str | None
+    discriminator: Any
+    strict: bool | None
+    validate_default: bool | None
+    union_mode: Literal["smart", "left_to_right"] | None
+    fail_fast: bool | None
+    multiple_of: float | None
+    allow_inf_nan: bool | None
+    max_digits: int | None
+    decimal_places: int | None
+    examples: list[Any] | None
+    example: Any
+    openapi_examples: dict[str, Any] | None
+    deprecated: Any
+    include_in_schema: bool
+    json_schema_extra: dict[str, Any] | None
+
+
+class MediaOptions(ParamOptions, total=False):
+    """The same with the media type of a body or form."""
+
+    media_type: str
 
 
 # FieldInfo is final for type checkers only; frameworks subclass it to carry their own data through Annotated.
