@@ -329,6 +329,61 @@ def json_schema_2020_12_tool() -> str:
     return "ok"
 
 
+# ---- the tasks extension
+
+
+@server.tool
+def greet(name: str) -> str:
+    "Never a task"
+    return f"Hello, {name}!"
+
+
+@server.tool(task="optional")
+async def slow_compute(seconds: float, label: str = "") -> str:
+    "Sleeps"
+    await asyncio.sleep(seconds)
+    return f"Computed {label} in {seconds} s"
+
+
+@server.tool(task="required")
+async def failing_job() -> str:
+    "Fails as a tool"
+    await asyncio.sleep(0.5)
+    raise RuntimeError("the job failed")
+
+
+@server.tool(task="required")
+async def protocol_error_job() -> str:
+    "Fails as a request"
+    await asyncio.sleep(0.1)
+    raise MCPError(-32603, "the job broke down")
+
+
+@server.tool(task="optional")
+async def confirm_delete(ctx: Context, filename: str = "file") -> str:
+    "Asks in the task"
+    answer = await ctx.elicit(f"Delete {filename}?", form("confirm", "boolean"), key="confirm")
+    return f"deleted: {answer.action == 'accept' and bool((answer.data or {}).get('confirm'))}"
+
+
+@server.tool(task="optional")
+async def multi_input(ctx: Context) -> str:
+    "Asks for two things at once"
+    first, second = await asyncio.gather(
+        ctx.elicit("Name?", form("name"), key="name"), ctx.elicit("Age?", form("age", "integer"), key="age")
+    )
+    return f"{first.data} {second.data}"
+
+
+@server.tool(task="manual")
+async def test_tool_with_task(ctx: Context) -> str:
+    "Asks first, then becomes a task"
+    answer = await ctx.elicit("Really?", form("confirm", "boolean"), key="confirm")
+    await ctx.become_task()
+    await asyncio.sleep(0.2)
+    return f"done: {answer.action}"
+
+
 @server.resource("test://static-text", mime_type="text/plain")
 def static_text() -> str:
     "Static text"

@@ -199,6 +199,13 @@ class Context:
         """
         return self._call.close_stream()
 
+    async def become_task(self) -> bool:
+        """In a tool with ``task="manual"``: the client gets a task now, and the tool goes on behind it.
+
+        Returns False, and nothing happens, when the client does not know tasks.
+        """
+        return False
+
     # ---------------------------------------------------------------- asking the client
     @property
     def input_responses(self) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ import inspect
 import re
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from ._context import Context
 from ._errors import InvalidParams, ToolError
@@ -101,8 +101,12 @@ class Tool(Feature):
         inline: bool = False,
         input_schema: Mapping[str, Any] | None = None,
         output_schema: Mapping[str, Any] | None = None,
+        task: Literal["optional", "required", "manual"] | None = None,
     ) -> None:
         super().__init__(fn, name=name, title=title, description=description, icons=icons, meta=meta)
+        if task not in (None, "optional", "required", "manual"):
+            raise ValueError(f"tool {self.name}: task must be 'optional', 'required', 'manual' or None")
+        self.task = task
         self.parameters = Parameters(fn, skip=self.context_name, title=f"{self.name}Arguments")
         self.returns = Returns(fn, name=self.name, structured=structured_output)
         self.annotations = annotations
@@ -117,7 +121,7 @@ class Tool(Feature):
     def mode(self) -> str:
         """How the native path may call it: inline, context, async or slow."""
         native = self.parameters.native is not None and self.context_name is None and not self.header_params
-        if not native or self.blocking:
+        if not native or self.blocking or self.task is not None:
             return "slow"
         if self.is_async:
             return "async"

@@ -128,6 +128,7 @@ class MCPServer:
         self._templates: dict[str, ResourceTemplate] = {}
         self._prompts: dict[str, Prompt] = {}
         self._completion: Callable[..., Any] | None = None
+        self._tasks: Any = None
         self._listeners: dict[Call, dict[str, Any]] = {}
         self._closing: set[asyncio.Future[None]] = set()
         self._dirty = True
@@ -171,6 +172,7 @@ class MCPServer:
         inline: bool = False,
         input_schema: Mapping[str, Any] | None = None,
         output_schema: Mapping[str, Any] | None = None,
+        task: Literal["optional", "required", "manual"] | None = None,
     ) -> Callable[[F], F]: ...
     def tool(self, fn: Any = None, /, **options: Any) -> Any:
         """Registers a function as a tool; ``@server.tool`` or ``@server.tool(...)``.
@@ -187,6 +189,8 @@ class MCPServer:
                 block.
             input_schema: Sent instead of the schema made from the annotations.
             output_schema: Sent instead of the schema made from the return annotation.
+            task: For clients that know the tasks extension: "optional" and "required" answer with a task at
+                once ("required" refuses other clients), "manual" leaves it to `Context.become_task`.
 
         Raises:
             TypeError: the signature has no schema.
@@ -208,6 +212,18 @@ class MCPServer:
         """Registers a tool as `tool` does. A tool of the same name is replaced."""
         tool = Tool(fn, **options)
         self._tools[tool.name] = tool
+        if tool.task is not None and self._tasks is None:
+            from ._tasks import Tasks
+
+            self._tasks = Tasks(self)
+            self._handlers.update(
+                {
+                    "tasks/get": self._tasks.get,
+                    "tasks/update": self._tasks.update,
+                    "tasks/cancel": self._tasks.cancel,
+                }
+            )
+            self._set_methods()
         self._engine.add_tool(
             tool.name,
             tool.fn,
@@ -339,6 +355,11 @@ class MCPServer:
             if uri in peer.state.get("subscriptions", ()):
                 peer.send(method, json_dumps({"uri": uri}))
 
+    def _task_changed(self, task_id: str, wire: dict[str, Any]) -> None:
+        for call, wanted in list(self._listeners.items()):
+            if task_id in wanted.get("taskIds", ()):
+                call.notify("notifications/tasks", json_dumps({**wire, "_meta": {SUBSCRIPTION_ID: call.id}}))
+
     def _changed(self, kind: str) -> None:
         self._dirty = True
         if self._engine.calls or self._listeners or self._engine.peers():
@@ -357,12 +378,13 @@ class MCPServer:
     # ----------------------------------------------------------------------------------- answers
     def _set_methods(self) -> None:
         more = ("completion/complete",) if self._completion else ()
+        tasks = ("tasks/get", "tasks/update", "tasks/cancel") if self._tasks else ()
         self._engine.set_methods(
-            [*_COMMON, *more, "subscriptions/listen"],
+            [*_COMMON, *more, *tasks, "subscriptions/listen"],
             [*_COMMON, *more, "logging/setLevel", "resources/subscribe", "resources/unsubscribe"],
         )
 
-    def _capabilities(self) -> dict[str, Any]:
+    def _capabilities(self, *, modern: bool) -> dict[str, Any]:
         found: dict[str, Any] = {
             "tools": {"listChanged": True},
             "resources": {"listChanged": True, "subscribe": True},
@@ -371,6 +393,8 @@ class MCPServer:
         }
         if self._completion:
             found["completions"] = {}
+        if modern and self._tasks:
+            found["extensions"] = {"io.modelcontextprotocol/tasks": {}}
         return found
 
     def _prepare(self) -> None:
@@ -385,7 +409,7 @@ class MCPServer:
         discover = _without_none(
             {
                 "supportedVersions": [MODERN_VERSION],
-                "capabilities": self._capabilities(),
+                "capabilities": self._capabilities(modern=True),
                 "instructions": self.instructions,
                 **self._cache,
             }
@@ -404,7 +428,11 @@ class MCPServer:
 
     def _finish(self, wire: dict[str, Any]) -> bytes:
         """A complete result of the modern era."""
-        return json_dumps(wire, default=str)[:-1] + self._tail + b"}"
+        return self._finish_as("complete", wire)
+
+    def _finish_as(self, kind: str, wire: dict[str, Any]) -> bytes:
+        """A result of another type than complete."""
+        return json_dumps({"resultType": kind, **wire, "_meta": {SERVER_INFO: self._info}}, default=str)
 
     def _result(self, call: Call, wire: dict[str, Any], *, cacheable: bool = False) -> bytes:
         if not call.modern:
@@ -464,7 +492,7 @@ class MCPServer:
             _without_none(
                 {
                     "protocolVersion": version,
-                    "capabilities": self._capabilities(),
+                    "capabilities": self._capabilities(modern=False),
                     "serverInfo": self._info,
                     "instructions": self.instructions,
                 }
@@ -508,6 +536,10 @@ class MCPServer:
         uris = wishes.get("resourceSubscriptions")
         if isinstance(uris, list):
             wanted["resourceSubscriptions"] = [uri for uri in uris if isinstance(uri, str)][:1000]
+        ids = wishes.get("taskIds")
+        if isinstance(ids, list) and self._tasks:
+            self._tasks.require(call, params)
+            wanted["taskIds"] = [id for id in ids if isinstance(id, str)][:1000]
         meta = {SUBSCRIPTION_ID: call.id}
         call.notify(
             "notifications/subscriptions/acknowledged", json_dumps({"notifications": wanted, "_meta": meta})
@@ -559,6 +591,11 @@ class MCPServer:
 
     def _context(self, call: Call, params: dict[str, Any]) -> Context:
         context = Context(self, call, params)
+        self._open_state(context, call, params)
+        return context
+
+    def _open_state(self, context: Context, call: Call, params: dict[str, Any]) -> None:
+        """Checks what a retried call brings, and gives the context its earlier rounds."""
         if call.modern:
             answers = params.get("inputResponses")
             if answers is not None and (
@@ -566,12 +603,27 @@ class MCPServer:
             ):
                 raise InvalidParams("inputResponses must be an object of objects")
             for answer in (answers or {}).values():
-                _check_answer(answer)
+                self._check_answer(answer)
             sealed = params.get("requestState")
             if sealed is not None:
                 digest = self._seal.digest(call.method, params)
                 context._state, context._answers = self._seal.open(digest, sealed)
-        return context
+
+    @staticmethod
+    def _check_answer(answer: Any) -> None:
+        """An answer is the result of elicitation/create, sampling/createMessage or roots/list."""
+        if not isinstance(answer, dict):
+            good = False
+        elif "action" in answer:
+            good = answer["action"] in ("accept", "decline", "cancel") and isinstance(
+                answer.get("content", {}), (dict, type(None))
+            )
+        elif "roots" in answer:
+            good = isinstance(answer["roots"], list)
+        else:
+            good = "role" in answer and "content" in answer
+        if not good:
+            raise InvalidParams("An entry of inputResponses is malformed")
 
     def _input_required(
         self, context: Context, params: dict[str, Any], call: Call, wish: InputRequired
@@ -611,6 +663,11 @@ class MCPServer:
                 keywords = tool.bind(arguments)
             except ToolError as error:
                 raise ToolError(f"Error executing tool {tool.name}: {error}") from None
+            if tool.task is not None and call.modern:
+                if self._tasks.declared(Context(self, call, params)):
+                    return bytes(await self._tasks.run(call, params, tool, keywords))
+                if tool.task == "required":
+                    self._tasks.require(call, params)
             done = await self._run(call, params, tool, keywords)
             return (
                 self._tool_result(tool, done.value, call.modern) if isinstance(done, _Done) else bytes(done)
@@ -752,6 +809,8 @@ class MCPServer:
             if not closing.done():
                 closing.set_result(None)
         self._engine.close()
+        if self._tasks is not None:
+            self._tasks.close()
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
@@ -764,20 +823,6 @@ class _Done:
 
     def __init__(self, value: Any) -> None:
         self.value = value
-
-
-def _check_answer(answer: dict[str, Any]) -> None:
-    """An answer is the result of elicitation/create, sampling/createMessage or roots/list."""
-    if "action" in answer:
-        good = answer["action"] in ("accept", "decline", "cancel") and isinstance(
-            answer.get("content", {}), (dict, type(None))
-        )
-    elif "roots" in answer:
-        good = isinstance(answer["roots"], list)
-    else:
-        good = "role" in answer and "content" in answer
-    if not good:
-        raise InvalidParams("An entry of inputResponses is malformed")
 
 
 def _check_param_headers(call: Call, tool: Tool, arguments: dict[str, Any]) -> None:
