@@ -258,6 +258,9 @@ void Hub::sweep(void* self) noexcept {
 void Hub::tick(void* self) noexcept {
   auto* hub = static_cast<Hub*>(self);
   Nanos now = hub->reactor_->now();
+  for (std::size_t i = 0; i < hub->links.size(); ++i) {
+    if (hub->links[i]->expired && hub->links[i]->idle()) hub->links[i]->close();
+  }
   if (hub->max_idle > 0) {
     std::size_t alive = 0;
     for (const auto& link : hub->links) alive += !link->closing;
@@ -467,6 +470,7 @@ void Hub::expire() noexcept {
 void Hub::check_closed() noexcept {
   if (!closing || !links.empty()) return;
   closed = true;
+  on_connect = Ref();  // it usually refers to the pool
   fail_waiting(closed_error());
   for (PyObject* f : std::exchange(close_futures, {})) {
     if (core_py::api->future_set_result(f, Py_None) < 0) PyErr_WriteUnraisable(f);

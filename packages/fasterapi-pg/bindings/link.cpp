@@ -370,6 +370,11 @@ bool Link::encode(Request& r) {
     return false;
   }
   Prepared* known = session->options().unnamed_statements() || !s.cacheable ? nullptr : session->find(s);
+  Nanos lifetime = session->options().statement_lifetime;
+  if (known && lifetime && !known->pins && hub->reactor()->now() - known->since > lifetime) {
+    session->drop(s, r);  // planned anew with the statistics of today
+    known = nullptr;
+  }
   if (!known) {
     // Arguments first: when one of them is wrong, nothing was promised to the server yet.
     OutBuffer trial;
@@ -497,6 +502,7 @@ bool Link::script_is_dirty(const Request& r) noexcept {
 
 void Link::submit(Request* r) {
   r->link = this;
+  r->on_lease = true;
   lane.push_back(r);
   run_lane();
 }
@@ -587,14 +593,14 @@ void Link::described(PyStatement& s, Ref error) noexcept {
 
 void Link::again(Request* r) noexcept {
   account(*r);
-  if (leased && r->statement_ref) {
-    send(r);
-  } else if (leased) {
-    lane.push_front(r);
-    run_lane();
-  } else {
+  if (!r->on_lease) {  // the link may be leased by somebody else meanwhile
     r->link = nullptr;
     hub->submit(r);
+  } else if (r->statement_ref) {
+    send(r);
+  } else {
+    lane.push_front(r);
+    run_lane();
   }
 }
 
@@ -613,6 +619,15 @@ void Link::account(Request& r) noexcept {
 
 void Link::finished(Request& r) noexcept {
   account(r);
+  if (!r.on_lease && !leased) {
+    // Shared because its text promised to leave nothing behind: does the server agree?
+    bool tag_fits = r.failed() || r.tag_.empty() || shared_tag(r.tag_) || r.shape == Shape::many;
+    if (session->transaction_status() != 'I') {
+      session->abort({Failure::Kind::lost, "a shared statement left a transaction open", {}});
+    } else if (!tag_fits) {
+      expired = true;
+    }
+  }
   bool one_off = r.exclusive;
   r.exclusive = false;
   r.link = nullptr;
@@ -659,7 +674,10 @@ void Link::finish_release() noexcept {
   returning = false;
   leased = false;
   idle_since = hub->reactor()->now();
-  if (session->transaction_status() != 'I') CleanUp::send(*session, "ROLLBACK");
+  if (session->transaction_status() != 'I') {
+    CleanUp::send(*session, "ROLLBACK");
+    session->assume_idle();
+  }
   if (session->dirty) {
     CleanUp::send(*session, kResetScript);
     session->dirty = false;

@@ -166,14 +166,16 @@ bool Request::on_row(std::string_view body) noexcept {
     case Shape::records:
     case Shape::many_records:
     case Shape::portal_fetch: {
-      if (!value_ && !(value_ = PyList_New(0))) {
-        error_ = take_error();
-        return true;
-      }
       PyObject* row = decode_row(*rows_of(), record, body, error);
-      if (row) {
+      if (!row) break;
+      if (value_) {
         if (PyList_Append(value_, row) != 0) error_ = take_error();
         Py_DECREF(row);
+      } else if ((value_ = PyList_New(1))) {  // most results have one row
+        PyList_SET_ITEM(value_, 0, row);
+      } else {
+        Py_DECREF(row);
+        error_ = take_error();
       }
       break;
     }

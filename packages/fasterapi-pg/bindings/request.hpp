@@ -49,6 +49,7 @@ class Request final : public Operation {
   // ---- what is asked (set by the caller before submit)
   Shape shape;
   bool exclusive = false;            // runs as a lease of its own
+  bool on_lease = false;             // went through a lane: belongs to whoever holds the lease
   bool retried = false;
   std::uint32_t limit = 0;           // portal_fetch
   Ref sql;                           // str

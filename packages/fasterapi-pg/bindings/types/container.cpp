@@ -69,12 +69,13 @@ struct ArrayWriter {
   bool has_null = false;
   std::uint64_t index = 0;
 
-  /// Values of composite types may be tuples: those are elements, not dimensions.
+  /// Values of some types are tuples or have a length themselves: those are elements, not dimensions.
   bool nests(PyObject* v) const {
-    if (element.kind == Kind::composite || element.oid == 2249 || element.kind == Kind::range || element.oid == 27 ||
-        element.oid == 600) {
-      return PyList_Check(v);
-    }
+    bool tuple_like = element.kind == Kind::composite || element.kind == Kind::range || element.oid == 2249 ||
+                      element.oid == 27 || (element.oid >= 600 && element.oid <= 604) || element.oid == 628 ||
+                      element.oid == 718 || element.oid == 1560 || element.oid == 1562 || element.oid == 5038 ||
+                      element.oid == 2970;
+    if (tuple_like) return PyList_Check(v);
     return is_container(v);
   }
 

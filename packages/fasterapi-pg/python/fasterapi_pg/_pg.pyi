@@ -81,7 +81,7 @@ class ConnectConfig:
     connect_timeout        seconds per host; None never
     command_timeout        default timeout of queries
     statement_cache_size   prepared statements per connection; 0: unnamed statements only (PgBouncer-safe)
-    max_message_bytes      a larger message from the server ends the connection
+    max_message_bytes      a larger message from the server (a row, mostly) ends the connection; at most 1 GiB
     decode_json            json and jsonb as Python objects instead of str
     """
 
@@ -324,6 +324,7 @@ class BaseStatement:
         timeout: float | None = None,
         record_class: type[Record] | None = None,
     ) -> Future[list[Record]]: ...
+    def exec(self, *args: object, timeout: float | None = None) -> BaseResult: ...
     @property
     def connection(self) -> BaseConnection: ...
     @property
@@ -412,6 +413,9 @@ class BasePool:
     # blocking side
     def exec(self, query: str, /, *args: object, timeout: float | None = None) -> BaseResult: ...
     def exec_script(self, script: str, /, *, timeout: float | None = None) -> str: ...
+    def open_blocking(self) -> None:
+        """Opens min_size connections; otherwise they are opened as they are needed."""
+
     def acquire_blocking(self, *, timeout: float | None = None) -> Any:
         """A leased connection; give it back with release()."""
 

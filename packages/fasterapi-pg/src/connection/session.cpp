@@ -6,6 +6,8 @@
 #include <atomic>
 #include <cstring>
 
+#include "protocol/wire.hpp"
+
 namespace fasterapi::pg {
 namespace {
 
@@ -207,9 +209,16 @@ std::size_t Session::consume(const char* data, std::size_t size) {
     switch (backend::next(data, size, position, message, limit, partial_wanted_)) {
       case backend::Frame::incomplete:
         return position;
-      case backend::Frame::malformed:
-        violation("message length");
+      case backend::Frame::malformed: {
+        std::uint64_t length = wire::get32(data + position + 1);
+        if (length >= 4 && state_ == State::ready) {
+          violation(("a message of " + std::to_string(length) + " bytes is longer than max_message_bytes (" +
+                     std::to_string(limit) + ")").c_str());
+        } else {
+          violation("message length");
+        }
         return size;
+      }
       case backend::Frame::complete:
         if (!dispatch(message) || !stream_.open()) return size;
         if (state_ == State::ready) limit = options_->max_message;

@@ -86,6 +86,8 @@ class Session final : private core::StreamHandler {
   bool ready() const noexcept { return state_ == State::ready; }
   bool is_open() const noexcept { return state_ != State::closed; }
   char transaction_status() const noexcept { return status_; }
+  /// A ROLLBACK is on its way (its failure closes the session): who comes next starts outside a transaction.
+  void assume_idle() noexcept { status_ = 'I'; }
   std::uint32_t pid() const noexcept { return pid_; }
   const std::string& cancel_key() const noexcept { return key_; }
   const Address& address() const noexcept { return address_; }
