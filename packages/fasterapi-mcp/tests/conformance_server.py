@@ -370,7 +370,8 @@ async def confirm_delete(ctx: Context, filename: str = "file") -> str:
 async def multi_input(ctx: Context) -> str:
     "Asks for two things at once"
     first, second = await asyncio.gather(
-        ctx.elicit("Name?", form("name"), key="name"), ctx.elicit("Age?", form("age", "integer"), key="age")
+        ctx.elicit("Name?", form("name"), key="name"),
+        ctx.elicit("Sure?", form("confirm", "boolean"), key="confirm"),
     )
     return f"{first.data} {second.data}"
 
@@ -378,10 +379,10 @@ async def multi_input(ctx: Context) -> str:
 @server.tool(task="manual")
 async def test_tool_with_task(ctx: Context) -> str:
     "Asks first, then becomes a task"
-    answer = await ctx.elicit("Really?", form("confirm", "boolean"), key="confirm")
+    answer = await ctx.elicit("What is your name?", form("name"), key="user_name")
     await ctx.become_task()
     await asyncio.sleep(0.2)
-    return f"done: {answer.action}"
+    return f"done for {(answer.data or {}).get('name')}"
 
 
 @server.resource("test://static-text", mime_type="text/plain")
