@@ -169,7 +169,7 @@ class HttpChannel final : public Channel, public std::enable_shared_from_this<Ht
     if (resume && resumable()) {
       stream_ = peer_->next_stream++;
       char prime[64];
-      int n = std::snprintf(prime, sizeof prime, "id: %lld_0\ndata: \n\n", stream_);
+      int n = std::snprintf(prime, sizeof prime, "id: %lld_0\nretry: 1000\ndata: \n\n", stream_);
       responder_->write({prime, static_cast<std::size_t>(n)});
     }
     arm_keep_alive();

@@ -742,6 +742,16 @@ class MCPServer:
         self._prepare()
         return self._engine.endpoint()
 
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """What must surround serving: ``async with server.running():``.
+
+        It enters the server's lifespan, and opens what a proxy stands in front of. `run` and `asgi_app` do it
+        themselves; whoever mounts `endpoint` does it around its own serving.
+        """
+        from ._run import lifespan
+
+        return lifespan(self)
+
     def asgi_app(self, **options: Any) -> Callable[..., Awaitable[None]]:
         """An ASGI application with the endpoint, for other servers; options as in `endpoint`."""
         from ._asgi import application
