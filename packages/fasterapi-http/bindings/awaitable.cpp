@@ -5,7 +5,7 @@ namespace fasterapi::http::py {
 namespace {
 
 struct ReadyObject {
-  PyObject_HEAD
+  PyObject ob_base;  // PyObject_HEAD
   PyObject* value;
   PyObject* exception;
 };
@@ -76,12 +76,9 @@ PySendResult ready_send(PyObject* object, PyObject*, PyObject** result) {
 }
 
 PyType_Slot ready_slots[] = {
-    {Py_tp_dealloc, reinterpret_cast<void*>(ready_dealloc)},
-    {Py_tp_iter, reinterpret_cast<void*>(ready_self)},
-    {Py_tp_iternext, reinterpret_cast<void*>(ready_next)},
-    {Py_am_await, reinterpret_cast<void*>(ready_self)},
-    {Py_am_send, reinterpret_cast<void*>(ready_send)},
-    {0, nullptr},
+    {Py_tp_dealloc, reinterpret_cast<void*>(ready_dealloc)}, {Py_tp_iter, reinterpret_cast<void*>(ready_self)},
+    {Py_tp_iternext, reinterpret_cast<void*>(ready_next)},   {Py_am_await, reinterpret_cast<void*>(ready_self)},
+    {Py_am_send, reinterpret_cast<void*>(ready_send)},       {0, nullptr},
 };
 PyType_Spec ready_spec = {"fasterapi_http._http.Ready", sizeof(ReadyObject), 0,
                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, ready_slots};

@@ -60,7 +60,8 @@ class StaticHandler final : public RequestHandler {
 
 class EndpointHandler final : public RequestHandler {
  public:
-  EndpointHandler(core::Endpoint& endpoint, PyObject* capsule) : endpoint_(endpoint), capsule_(Ref::borrow(capsule)) {}
+  EndpointHandler(core::Endpoint& endpoint, PyObject* capsule)
+      : endpoint_(endpoint), capsule_(Ref::borrow(capsule)) {}
   void handle(Transaction& tx) noexcept override { endpoint_.handle(tx, tx); }
 
  private:

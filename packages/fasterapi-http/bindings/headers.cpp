@@ -16,10 +16,10 @@ namespace fasterapi::http::py {
 namespace {
 
 struct HeadersObject {
-  PyObject_HEAD
-  Transaction* tx;  // the view kind: alive because `owner` is
+  PyObject ob_base;  // PyObject_HEAD
+  Transaction* tx;   // the view kind: alive because `owner` is
   PyObject* owner;
-  PyObject* list;   // the list kind
+  PyObject* list;  // the list kind
 };
 
 PyTypeObject* headers_type = nullptr;
@@ -49,7 +49,8 @@ struct Key {
       text.assign(bytes_view(key));
     } else if (PyUnicode_Check(key)) {
       if (!PyUnicode_IS_ASCII(key)) return;
-      text.assign(static_cast<const char*>(PyUnicode_DATA(key)), static_cast<std::size_t>(PyUnicode_GET_LENGTH(key)));
+      text.assign(static_cast<const char*>(PyUnicode_DATA(key)),
+                  static_cast<std::size_t>(PyUnicode_GET_LENGTH(key)));
     } else {
       return;
     }
@@ -151,7 +152,8 @@ PyObject* headers_getlist(PyObject* object, PyObject* name) {
 PyObject* headers_repr(PyObject* object) {
   Ref items(listed(as_headers(object), What::items));
   if (!items) return nullptr;
-  return PyUnicode_FromFormat("%s(%R)", Py_IS_TYPE(object, mutable_type) ? "MutableHeaders" : "Headers", items.get());
+  return PyUnicode_FromFormat("%s(%R)", Py_IS_TYPE(object, mutable_type) ? "MutableHeaders" : "Headers",
+                              items.get());
 }
 
 PyObject* headers_compare(PyObject* left, PyObject* right, int op) {
@@ -178,12 +180,14 @@ PyObject* checked(PyObject* text, bool name) {
   else if (PyUnicode_Check(text))
     bytes.reset(PyUnicode_AsLatin1String(text));
   else
-    PyErr_Format(PyExc_TypeError, "header %s must be str, not %.80s", name ? "names" : "values", Py_TYPE(text)->tp_name);
+    PyErr_Format(PyExc_TypeError, "header %s must be str, not %.80s", name ? "names" : "values",
+                 Py_TYPE(text)->tp_name);
   if (!bytes) return nullptr;
   std::string_view view = bytes_view(bytes.get());
   if (name ? !valid_field_name(view) : !valid_field_value(view)) {
-    PyErr_SetString(PyExc_ValueError, name ? "a header name must be a token (RFC 9110 section 5.6.2)"
-                                           : "a header value must not contain CR, LF, NUL or other control characters");
+    PyErr_SetString(PyExc_ValueError,
+                    name ? "a header name must be a token (RFC 9110 section 5.6.2)"
+                         : "a header value must not contain CR, LF, NUL or other control characters");
     return nullptr;
   }
   if (!name) return bytes.release();
@@ -353,7 +357,8 @@ PyMethodDef methods[] = {
 };
 PyMethodDef mutable_methods[] = {
     {"append", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(headers_append)), METH_FASTCALL,
-     "append(name, value, /)\n--\n\nAdds a field beside others of that name. Raises ValueError for control characters."},
+     "append(name, value, /)\n--\n\nAdds a field beside others of that name. Raises ValueError for control "
+     "characters."},
     {"setdefault", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(headers_setdefault)), METH_FASTCALL,
      "setdefault(name, value, /)\n--\n\nThe value of that name, set to `value` when it was absent."},
     {"update", headers_update, METH_O, "update(other, /)\n--\n\nSets every field of a mapping."},

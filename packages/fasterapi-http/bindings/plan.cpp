@@ -95,7 +95,8 @@ struct Call {
         if (!ignored) PyErr_WriteUnraisable(python.report);
         return tx->respond_error(500, "Internal Server Error");
       }
-      if (!tx->connected() && PyObject_TypeCheck(exception, reinterpret_cast<PyTypeObject*>(python.cancelled))) return;
+      if (!tx->connected() && PyObject_TypeCheck(exception, reinterpret_cast<PyTypeObject*>(python.cancelled)))
+        return;
       return answer_exception(*owner, *tx, request, exception);
     }
     bool sent;
@@ -104,7 +105,8 @@ struct Call {
     } else if (is_response(result)) {
       sent = send_response(*tx, result, injected, owner->heads, owner->self);
     } else {
-      PyErr_Format(PyExc_TypeError, "an exception handler must return a Response, not %.80s", Py_TYPE(result)->tp_name);
+      PyErr_Format(PyExc_TypeError, "an exception handler must return a Response, not %.80s",
+                   Py_TYPE(result)->tp_name);
       sent = false;
     }
     if (FASTERAPI_UNLIKELY(!sent)) {
@@ -168,7 +170,8 @@ PyObject* fresh_default(PyObject* value) {
 
 }  // namespace
 
-Plan::Plan(PyServer& owner, PyObject* endpoint, Mode mode, std::vector<Arg> args, ResponsePlan response, PyObject* slow)
+Plan::Plan(PyServer& owner, PyObject* endpoint, Mode mode, std::vector<Arg> args, ResponsePlan response,
+           PyObject* slow)
     : owner_(owner),
       endpoint_(Ref::borrow(endpoint)),
       mode_(mode),
@@ -231,8 +234,7 @@ PyObject* Plan::convert(const Arg& arg, std::string_view raw, bool form) noexcep
       Ref text(form ? decoded_form_text(raw) : decoded_path_text(raw));
       return text ? PyObject_CallOneArg(arg.callable.get(), text.get()) : nullptr;
     }
-    default:
-      return form ? decoded_form_text(raw) : decoded_path_text(raw);
+    default: return form ? decoded_form_text(raw) : decoded_path_text(raw);
   }
 }
 
@@ -294,8 +296,7 @@ PyObject* Plan::decode_one(Transaction& tx, const Arg& arg) noexcept {
     case Source::body_bytes:
       if (tx.body().empty() && !arg.required && arg.default_) break;
       return to_bytes(tx.body());
-    default:
-      return nullptr;
+    default: return nullptr;
   }
   if (arg.required || !arg.default_) return nullptr;
   return fresh_default(arg.default_.get());
@@ -396,7 +397,8 @@ void Plan::run_inline(Transaction& tx, PyObject** args, PyObject* request, PyObj
 
 bool Plan::answer(Transaction& tx, PyObject* result, PyObject* injected) noexcept {
   if (FASTERAPI_UNLIKELY(!PyDict_CheckExact(result) && is_response(result))) {
-    if (result == injected && as_response(result)->status_code == 0) as_response(result)->status_code = response_.status;
+    if (result == injected && as_response(result)->status_code == 0)
+      as_response(result)->status_code = response_.status;
     return send_response(tx, result, injected, owner_.heads, owner_.self);
   }
   if (FASTERAPI_UNLIKELY(injected && result == Py_None && as_response(injected)->body)) {
@@ -435,7 +437,8 @@ bool Plan::answer(Transaction& tx, PyObject* result, PyObject* injected) noexcep
                    Py_TYPE(result)->tp_name);
       return false;
     }
-    bool sent = send_encoded(tx, {static_cast<const char*>(view.buf), static_cast<std::size_t>(view.len)}, injected);
+    bool sent =
+        send_encoded(tx, {static_cast<const char*>(view.buf), static_cast<std::size_t>(view.len)}, injected);
     PyBuffer_Release(&view);
     return sent;
   } catch (const std::bad_alloc&) {
@@ -476,7 +479,8 @@ bool Plan::send_encoded(Transaction& tx, std::string_view body, PyObject* inject
 namespace {
 
 bool answer_http_exception(PyServer& owner, Transaction& tx, PyObject* exception) {
-  Ref status(PyObject_GetAttrString(exception, "status_code")), detail(PyObject_GetAttrString(exception, "detail"));
+  Ref status(PyObject_GetAttrString(exception, "status_code")),
+      detail(PyObject_GetAttrString(exception, "detail"));
   Ref headers(PyObject_GetAttrString(exception, "headers"));
   if (!status || !detail || !headers) return false;
   long code = PyLong_AsLong(status.get());
@@ -536,7 +540,8 @@ void answer_exception(PyServer& owner, Transaction& tx, PyObject* request, PyObj
       call->request = Py_NewRef(request);
       return Call::run(call, owner.exception_handler.get(), args + 1, 2);
     }
-    Ref answer(PyObject_Vectorcall(owner.exception_handler.get(), args + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
+    Ref answer(
+        PyObject_Vectorcall(owner.exception_handler.get(), args + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
     if (answer && is_response(answer.get())) {
       if (send_response(tx, answer.get(), nullptr, owner.heads, owner.self)) return;
     } else if (answer) {

@@ -37,7 +37,17 @@ struct PyServer {
   std::uint32_t threads_running = 0;
 };
 
-enum class Source : std::uint8_t { request, response, path, query, query_list, header, cookie, body_json, body_bytes };
+enum class Source : std::uint8_t {
+  request,
+  response,
+  path,
+  query,
+  query_list,
+  header,
+  cookie,
+  body_json,
+  body_bytes
+};
 enum class Convert : std::uint8_t { str, integer, real, boolean, callable, json };
 enum class Mode : std::uint8_t { async, inline_, thread };
 enum class Encode : std::uint8_t { json, text, bytes, callable };
@@ -62,7 +72,8 @@ struct ResponsePlan {
 
 class Plan final : public RequestHandler {
  public:
-  Plan(PyServer& owner, PyObject* endpoint, Mode mode, std::vector<Arg> args, ResponsePlan response, PyObject* slow);
+  Plan(PyServer& owner, PyObject* endpoint, Mode mode, std::vector<Arg> args, ResponsePlan response,
+       PyObject* slow);
   void handle(Transaction& tx) noexcept override;
   /// After freeze(): finds the captures of path arguments. The name of one that the path lacks, else "".
   std::string resolve();
@@ -95,8 +106,8 @@ class Plan final : public RequestHandler {
   HeadTemplate head_;
 };
 
-/// Answers an exception: through the server's exception handler, natively for HTTPException, else 500 and a report.
-/// Borrows `exception`; `request` may be nullptr.
+/// Answers an exception: through the server's exception handler, natively for HTTPException, else 500 and a
+/// report. Borrows `exception`; `request` may be nullptr.
 void answer_exception(PyServer& owner, Transaction& tx, PyObject* request, PyObject* exception) noexcept;
 /// The same with the exception that is set, which it takes.
 void answer_raised(PyServer& owner, Transaction& tx, PyObject* request) noexcept;

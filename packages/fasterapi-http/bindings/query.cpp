@@ -1,4 +1,5 @@
-// QueryParams: decoded query parameters. Mapping of the last value per name, as Starlette; all values by getlist().
+// QueryParams: decoded query parameters. Mapping of the last value per name, as Starlette; all values by
+// getlist().
 #include <fasterapi/http/uri.hpp>
 
 #include "request.hpp"
@@ -7,9 +8,9 @@ namespace fasterapi::http::py {
 namespace {
 
 struct QueryObject {
-  PyObject_HEAD
-  PyObject* pairs;  // list of (name, value) in order
-  PyObject* last;   // dict name -> last value
+  PyObject ob_base;  // PyObject_HEAD
+  PyObject* pairs;   // list of (name, value) in order
+  PyObject* last;    // dict name -> last value
 };
 
 PyTypeObject* query_type = nullptr;
@@ -75,11 +76,15 @@ PyObject* query_new(PyTypeObject* type, PyObject* args, PyObject*) {
   return pairs ? make(type, pairs.get()) : nullptr;
 }
 
-PyObject* query_subscript(PyObject* object, PyObject* key) { return PyObject_GetItem(as_query(object)->last, key); }
+PyObject* query_subscript(PyObject* object, PyObject* key) {
+  return PyObject_GetItem(as_query(object)->last, key);
+}
 int query_contains(PyObject* object, PyObject* key) { return PyDict_Contains(as_query(object)->last, key); }
 Py_ssize_t query_length(PyObject* object) { return PyDict_GET_SIZE(as_query(object)->last); }
 PyObject* query_iter(PyObject* object) { return PyObject_GetIter(as_query(object)->last); }
-PyObject* query_keys(PyObject* object, PyObject*) { return PyObject_CallMethod(as_query(object)->last, "keys", nullptr); }
+PyObject* query_keys(PyObject* object, PyObject*) {
+  return PyObject_CallMethod(as_query(object)->last, "keys", nullptr);
+}
 PyObject* query_values(PyObject* object, PyObject*) {
   return PyObject_CallMethod(as_query(object)->last, "values", nullptr);
 }
@@ -111,14 +116,16 @@ PyObject* query_getlist(PyObject* object, PyObject* name) {
 
 PyObject* query_str(PyObject* object) {
   Ref parse_module(PyImport_ImportModule("urllib.parse"));
-  return parse_module ? PyObject_CallMethod(parse_module.get(), "urlencode", "O", as_query(object)->pairs) : nullptr;
+  return parse_module ? PyObject_CallMethod(parse_module.get(), "urlencode", "O", as_query(object)->pairs)
+                      : nullptr;
 }
 PyObject* query_repr(PyObject* object) {
   Ref text(query_str(object));
   return text ? PyUnicode_FromFormat("QueryParams(%R)", text.get()) : nullptr;
 }
 PyObject* query_compare(PyObject* left, PyObject* right, int op) {
-  if ((op != Py_EQ && op != Py_NE) || !PyObject_TypeCheck(left, query_type) || !PyObject_TypeCheck(right, query_type))
+  if ((op != Py_EQ && op != Py_NE) || !PyObject_TypeCheck(left, query_type) ||
+      !PyObject_TypeCheck(right, query_type))
     Py_RETURN_NOTIMPLEMENTED;
   Ref a(PySequence_List(as_query(left)->pairs)), b(PySequence_List(as_query(right)->pairs));
   if (!a || !b || PyList_Sort(a.get()) < 0 || PyList_Sort(b.get()) < 0) return nullptr;
@@ -147,8 +154,9 @@ PyType_Slot slots[] = {
     {Py_mp_subscript, reinterpret_cast<void*>(query_subscript)},
     {Py_mp_length, reinterpret_cast<void*>(query_length)},
     {Py_sq_contains, reinterpret_cast<void*>(query_contains)},
-    {Py_tp_doc, const_cast<char*>("QueryParams(source=None, /)\n--\n\nDecoded query parameters: a mapping of the last "
-                                  "value of each name.")},
+    {Py_tp_doc,
+     const_cast<char*>("QueryParams(source=None, /)\n--\n\nDecoded query parameters: a mapping of the last "
+                       "value of each name.")},
     {0, nullptr},
 };
 PyType_Spec spec = {"fasterapi_http.QueryParams", sizeof(QueryObject), 0,

@@ -16,7 +16,7 @@ PyTypeObject* sync_request_type = nullptr;
 namespace {
 
 struct RequestObject {
-  PyObject_HEAD
+  PyObject ob_base;  // PyObject_HEAD
   Transaction* tx;
   PyObject* server;  // keeps the native server, and so the transaction's owner, alive
   PyObject* app;
@@ -112,7 +112,8 @@ PyObject* get_path_params(PyObject* object, void*) {
 PyObject* build_cookies(const Transaction& tx) {
   Ref cookies(PyDict_New());
   if (!cookies) return nullptr;
-  for (unsigned i = tx.head.find_index("cookie"); i < tx.head.field_count; i = tx.head.find_index("cookie", i + 1)) {
+  for (unsigned i = tx.head.find_index("cookie"); i < tx.head.field_count;
+       i = tx.head.find_index("cookie", i + 1)) {
     std::string_view rest = tx.head.value(i);
     while (!rest.empty()) {
       std::size_t end = rest.find(';');
@@ -254,7 +255,7 @@ PyObject* sync_disconnected(PyObject* object, PyObject*) {
 
 /// Iterator over the body in pieces: the buffered body, once; the asynchronous one ends with b"" as Starlette's.
 struct BodyStream {
-  PyObject_HEAD
+  PyObject ob_base;  // PyObject_HEAD
   PyObject* request;
   int step;
 };
@@ -345,18 +346,18 @@ PyMethodDef sync_methods[] = {
 constexpr char kAsyncDoc[] = "One HTTP request, as asynchronous handlers see it. Made by the server.";
 constexpr char kSyncDoc[] = "One HTTP request, as synchronous handlers see it: body() and json() return values.";
 
-#define REQUEST_SLOTS(methods, doc)                                       \
-  {                                                                       \
-    {Py_tp_dealloc, reinterpret_cast<void*>(request_dealloc)},            \
-    {Py_tp_traverse, reinterpret_cast<void*>(request_traverse)},          \
-    {Py_tp_clear, reinterpret_cast<void*>(request_clear)},                \
-    {Py_tp_getset, getset},                                               \
-    {Py_tp_methods, methods},                                             \
-    {Py_tp_members, members},                                             \
-    {Py_tp_repr, reinterpret_cast<void*>(request_repr)},                  \
-    {Py_mp_subscript, reinterpret_cast<void*>(request_subscript)},        \
-    {Py_tp_doc, const_cast<char*>(doc)},                                  \
-    {0, nullptr},                                                         \
+#define REQUEST_SLOTS(methods, doc)                                  \
+  {                                                                  \
+      {Py_tp_dealloc, reinterpret_cast<void*>(request_dealloc)},     \
+      {Py_tp_traverse, reinterpret_cast<void*>(request_traverse)},   \
+      {Py_tp_clear, reinterpret_cast<void*>(request_clear)},         \
+      {Py_tp_getset, getset},                                        \
+      {Py_tp_methods, methods},                                      \
+      {Py_tp_members, members},                                      \
+      {Py_tp_repr, reinterpret_cast<void*>(request_repr)},           \
+      {Py_mp_subscript, reinterpret_cast<void*>(request_subscript)}, \
+      {Py_tp_doc, const_cast<char*>(doc)},                           \
+      {0, nullptr},                                                  \
   }
 PyType_Slot async_slots[] = REQUEST_SLOTS(async_methods, kAsyncDoc);
 PyType_Slot sync_slots[] = REQUEST_SLOTS(sync_methods, kSyncDoc);
@@ -420,8 +421,7 @@ PyObject* capture_value(const Capture& capture) noexcept {
       Ref text(decoded_path_text(capture.view()));
       return text ? PyObject_CallOneArg(python.uuid, text.get()) : nullptr;
     }
-    default:
-      return decoded_path_text(capture.view());
+    default: return decoded_path_text(capture.view());
   }
 }
 
@@ -465,15 +465,16 @@ PyObject* build_scope(Transaction& tx, PyObject* app) noexcept {
   else
     client.reset(Py_NewRef(Py_None));
   if (!path || !raw || !query || !method || !client) return nullptr;
-  return Py_BuildValue("{s:s,s:{s:s,s:s},s:s,s:O,s:s,s:O,s:O,s:O,s:s,s:O,s:O,s:O}", "type", "http", "asgi", "version",
-                       "3.0", "spec_version", "2.4", "http_version", head.minor_version ? "1.1" : "1.0", "method",
-                       method.get(), "scheme", "http", "path", path.get(), "raw_path", raw.get(), "query_string",
-                       query.get(), "root_path", "", "headers", fields.get(), "client", client.get(), "app",
-                       app ? app : Py_None);
+  return Py_BuildValue("{s:s,s:{s:s,s:s},s:s,s:O,s:s,s:O,s:O,s:O,s:s,s:O,s:O,s:O}", "type", "http", "asgi",
+                       "version", "3.0", "spec_version", "2.4", "http_version", head.minor_version ? "1.1" : "1.0",
+                       "method", method.get(), "scheme", "http", "path", path.get(), "raw_path", raw.get(),
+                       "query_string", query.get(), "root_path", "", "headers", fields.get(), "client",
+                       client.get(), "app", app ? app : Py_None);
 }
 
 bool find_cookie(const Transaction& tx, std::string_view name, std::string_view& found) noexcept {
-  for (unsigned i = tx.head.find_index("cookie"); i < tx.head.field_count; i = tx.head.find_index("cookie", i + 1)) {
+  for (unsigned i = tx.head.find_index("cookie"); i < tx.head.field_count;
+       i = tx.head.find_index("cookie", i + 1)) {
     std::string_view rest = tx.head.value(i);
     while (!rest.empty()) {
       std::size_t end = rest.find(';');
@@ -484,7 +485,8 @@ bool find_cookie(const Transaction& tx, std::string_view name, std::string_view&
       std::size_t equals = pair.find('=');
       if (equals == pair.npos || pair.substr(0, equals) != name) continue;
       found = pair.substr(equals + 1);
-      if (found.size() >= 2 && found.front() == '"' && found.back() == '"') found = found.substr(1, found.size() - 2);
+      if (found.size() >= 2 && found.front() == '"' && found.back() == '"')
+        found = found.substr(1, found.size() - 2);
       return true;
     }
   }

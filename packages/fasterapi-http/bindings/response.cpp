@@ -54,7 +54,8 @@ PyObject* render_plain(PyObject* content) {
   if (PyBytes_Check(content)) return Py_NewRef(content);
   if (PyUnicode_Check(content)) return PyUnicode_AsUTF8String(content);
   if (PyObject_CheckBuffer(content)) return PyBytes_FromObject(content);
-  PyErr_Format(PyExc_TypeError, "response content must be str, bytes or None, not %.80s", Py_TYPE(content)->tp_name);
+  PyErr_Format(PyExc_TypeError, "response content must be str, bytes or None, not %.80s",
+               Py_TYPE(content)->tp_name);
   return nullptr;
 }
 PyObject* render_json(PyObject* content) {
@@ -160,7 +161,8 @@ int populate(ResponseObject* self) {
   if (ensure_fields(self) < 0) return -1;
   self->populated = true;
   int status = self->status_code ? self->status_code : 200;
-  if (self->body && !self->body_iterator && status_has_body(status) && !has_field(self->fields, "content-length")) {
+  if (self->body && !self->body_iterator && status_has_body(status) &&
+      !has_field(self->fields, "content-length")) {
     std::string size = std::to_string(PyBytes_GET_SIZE(self->body));
     if (append_field(self->fields, "content-length", size) < 0) return -1;
   }
@@ -305,19 +307,22 @@ PyGetSetDef getset[] = {
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
 PyMethodDef methods[] = {
-    {"render", response_render, METH_O, "render(content, /)\n--\n\nBytes of the content; for subclasses to override."},
+    {"render", response_render, METH_O,
+     "render(content, /)\n--\n\nBytes of the content; for subclasses to override."},
     {"status", response_status, METH_O, "status(code, /)\n--\n\nSets the status and returns the response."},
     {"json", response_json, METH_O, "json(value, /)\n--\n\nSets a JSON body and returns the response."},
     {"text", response_text, METH_O, "text(value, /)\n--\n\nSets a text body and returns the response."},
     {"html", response_html, METH_O, "html(value, /)\n--\n\nSets an HTML body and returns the response."},
-    {"send", response_send, METH_O, "send(value, /)\n--\n\nSets the body (str or bytes) and returns the response."},
+    {"send", response_send, METH_O,
+     "send(value, /)\n--\n\nSets the body (str or bytes) and returns the response."},
     {"header", method(response_header), METH_FASTCALL,
      "header(name, value, /)\n--\n\nSets a header field and returns the response."},
     {"set_cookie", method(response_set_cookie), METH_VARARGS | METH_KEYWORDS,
      "Adds a Set-Cookie field: key, value='', max_age=None (seconds), expires=None, path='/', domain=None, "
      "secure=False, httponly=False, samesite='lax', partitioned=False."},
     {"delete_cookie", method(response_delete_cookie), METH_VARARGS | METH_KEYWORDS,
-     "Tells the client to forget a cookie: key, path='/', domain=None, secure=False, httponly=False, samesite='lax'."},
+     "Tells the client to forget a cookie: key, path='/', domain=None, secure=False, httponly=False, "
+     "samesite='lax'."},
     {nullptr, nullptr, 0, nullptr},
 };
 PyMethodDef json_methods[] = {
@@ -327,7 +332,8 @@ PyMethodDef json_methods[] = {
 
 constexpr char kDoc[] =
     "Response(content=None, status_code=200, headers=None, media_type=None, background=None)\n--\n\n"
-    "An HTTP answer. `content` is str, bytes or None; `headers` a mapping; `background` is awaited after the answer.\n"
+    "An HTTP answer. `content` is str, bytes or None; `headers` a mapping; `background` is awaited after the "
+    "answer.\n"
     "Raises ValueError for a status outside 100..999 and for control characters in headers.";
 constexpr char kJsonDoc[] =
     "JSONResponse(content=None, status_code=200, headers=None, media_type=None, background=None)\n--\n\n"
@@ -336,10 +342,11 @@ constexpr char kTextDoc[] = "An answer of plain text (UTF-8).";
 constexpr char kHtmlDoc[] = "An answer of HTML (UTF-8).";
 
 // Said again for each type: a heap type without its own dealloc gets Python's generic, slower one.
-#define LIFE_SLOTS                                                     \
-  {Py_tp_dealloc, reinterpret_cast<void*>(response_dealloc)},          \
-      {Py_tp_traverse, reinterpret_cast<void*>(response_traverse)},    \
-      {Py_tp_clear, reinterpret_cast<void*>(response_clear)}
+#define LIFE_SLOTS                                                    \
+  {Py_tp_dealloc, reinterpret_cast<void*>(response_dealloc)},         \
+      {Py_tp_traverse, reinterpret_cast<void*>(response_traverse)}, { \
+    Py_tp_clear, reinterpret_cast<void*>(response_clear)              \
+  }
 
 PyType_Slot slots[] = {
     {Py_tp_new, reinterpret_cast<void*>(PyType_GenericNew)},
@@ -351,7 +358,8 @@ PyType_Slot slots[] = {
     {Py_tp_doc, const_cast<char*>(kDoc)},
     {0, nullptr},
 };
-PyType_Slot json_slots[] = {LIFE_SLOTS, {Py_tp_methods, json_methods}, {Py_tp_doc, const_cast<char*>(kJsonDoc)}, {0, nullptr}};
+PyType_Slot json_slots[] = {
+    LIFE_SLOTS, {Py_tp_methods, json_methods}, {Py_tp_doc, const_cast<char*>(kJsonDoc)}, {0, nullptr}};
 PyType_Slot text_slots[] = {LIFE_SLOTS, {Py_tp_doc, const_cast<char*>(kTextDoc)}, {0, nullptr}};
 PyType_Slot html_slots[] = {LIFE_SLOTS, {Py_tp_doc, const_cast<char*>(kHtmlDoc)}, {0, nullptr}};
 constexpr unsigned kFlags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC;
@@ -394,7 +402,8 @@ void append_fields(PyObject* list, std::vector<HeaderField>& out) {
   }
 }
 
-bool send_response(Transaction& tx, PyObject* object, PyObject* merged, HeadCache& cache, PyObject* server) noexcept {
+bool send_response(Transaction& tx, PyObject* object, PyObject* merged, HeadCache& cache,
+                   PyObject* server) noexcept {
   auto* self = as_response(object);
   Ref keep = Ref::borrow(object);
   Ref background = Ref::borrow(self->background == Py_None ? nullptr : self->background);

@@ -14,7 +14,7 @@ namespace fasterapi::http::py {
 extern PyTypeObject* response_type;
 
 struct ResponseObject {
-  PyObject_HEAD
+  PyObject ob_base;         // PyObject_HEAD
   PyObject* body;           // bytes, or nullptr
   PyObject* media_type;     // str, or nullptr
   PyObject* fields;         // list of (bytes, bytes), or nullptr
@@ -22,8 +22,8 @@ struct ResponseObject {
   PyObject* body_iterator;  // streamed: what is iterated, else nullptr
   PyObject* dict;
   PyObject* weakrefs;
-  int status_code;          // 0: not set, the route's
-  bool populated;           // `fields` holds content-type and content-length
+  int status_code;  // 0: not set, the route's
+  bool populated;   // `fields` holds content-type and content-length
 };
 
 inline bool is_response(PyObject* object) noexcept { return PyObject_TypeCheck(object, response_type); }
@@ -49,9 +49,10 @@ class HeadCache {
 /// Views of a Response's own fields (or of another list of pairs), appended to `out`.
 void append_fields(PyObject* list, std::vector<HeaderField>& out);
 
-/// Sends the Response as the answer; streamed ones go on by themselves. `merged`: a Response whose fields are added
-/// (may be nullptr). False with an exception set when nothing was sent.
-bool send_response(Transaction& tx, PyObject* response, PyObject* merged, HeadCache& cache, PyObject* server) noexcept;
+/// Sends the Response as the answer; streamed ones go on by themselves. `merged`: a Response whose fields are
+/// added (may be nullptr). False with an exception set when nothing was sent.
+bool send_response(Transaction& tx, PyObject* response, PyObject* merged, HeadCache& cache,
+                   PyObject* server) noexcept;
 
 /// Media type as sent: text gets its charset.
 std::string full_media_type(std::string_view media_type);

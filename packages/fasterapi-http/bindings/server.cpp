@@ -60,10 +60,15 @@ Arg arg_from(nb::handle item) {
   auto at = [&](int i) { return PyTuple_GET_ITEM(item.ptr(), i); };
   Arg arg{};
   arg.source = one_of<Source>(nb::cast<std::string_view>(nb::handle(at(0))),
-                              {{"request", Source::request}, {"response", Source::response}, {"path", Source::path},
-                               {"query", Source::query}, {"query_list", Source::query_list},
-                               {"header", Source::header}, {"cookie", Source::cookie},
-                               {"body_json", Source::body_json}, {"body_bytes", Source::body_bytes}},
+                              {{"request", Source::request},
+                               {"response", Source::response},
+                               {"path", Source::path},
+                               {"query", Source::query},
+                               {"query_list", Source::query_list},
+                               {"header", Source::header},
+                               {"cookie", Source::cookie},
+                               {"body_json", Source::body_json},
+                               {"body_bytes", Source::body_bytes}},
                               "source of an argument");
   if (at(1) != Py_None) arg.name = nb::cast<std::string>(nb::handle(at(1)));
   if (arg.source == Source::header)
@@ -72,10 +77,10 @@ Arg arg_from(nb::handle item) {
   if (at(2) == Py_None) {
     arg.convert = arg.source == Source::body_json ? Convert::json : Convert::str;
   } else if (PyUnicode_Check(at(2))) {
-    arg.convert = one_of<Convert>(nb::cast<std::string_view>(nb::handle(at(2))),
-                                  {{"str", Convert::str}, {"int", Convert::integer}, {"float", Convert::real},
-                                   {"bool", Convert::boolean}},
-                                  "conversion of an argument");
+    arg.convert = one_of<Convert>(
+        nb::cast<std::string_view>(nb::handle(at(2))),
+        {{"str", Convert::str}, {"int", Convert::integer}, {"float", Convert::real}, {"bool", Convert::boolean}},
+        "conversion of an argument");
   } else if (PyCallable_Check(at(2))) {
     arg.convert = Convert::callable;
     arg.callable = Ref::borrow(at(2));
@@ -120,16 +125,19 @@ void add_handler(PyServer& self, const std::vector<std::string>& methods, const 
                  std::shared_ptr<RequestHandler> handler, std::uint64_t max_body) {
   if (self.server.frozen()) raise(PyExc_RuntimeError, "the server's routes are frozen");
   std::vector<std::string_view> names(methods.begin(), methods.end());
-  if (RouteError error = self.server.add_route(names, path, std::move(handler), max_body)) throw_route_error(error);
+  if (RouteError error = self.server.add_route(names, path, std::move(handler), max_body))
+    throw_route_error(error);
 }
 
-void add_route(PyServer& self, const std::vector<std::string>& methods, const std::string& path, nb::object endpoint,
-               std::string_view mode, nb::sequence args, int status, const std::string& media_type, nb::object encode,
-               nb::object headers, nb::object slow, std::uint64_t max_body) {
+void add_route(PyServer& self, const std::vector<std::string>& methods, const std::string& path,
+               nb::object endpoint, std::string_view mode, nb::sequence args, int status,
+               const std::string& media_type, nb::object encode, nb::object headers, nb::object slow,
+               std::uint64_t max_body) {
   check_status(status);
   check_media_type(media_type);
   if (!PyCallable_Check(endpoint.ptr())) raise(PyExc_TypeError, "endpoint must be callable");
-  auto kind = one_of<Mode>(mode, {{"async", Mode::async}, {"inline", Mode::inline_}, {"thread", Mode::thread}}, "mode");
+  auto kind =
+      one_of<Mode>(mode, {{"async", Mode::async}, {"inline", Mode::inline_}, {"thread", Mode::thread}}, "mode");
   std::vector<Arg> decoded;
   for (nb::handle item : args) decoded.push_back(arg_from(item));
   ResponsePlan response;
@@ -137,15 +145,17 @@ void add_route(PyServer& self, const std::vector<std::string>& methods, const st
   response.media_type = media_type;
   response.fields = fields_from(headers);
   if (PyUnicode_Check(encode.ptr())) {
-    response.encode = one_of<Encode>(nb::cast<std::string_view>(encode),
-                                     {{"json", Encode::json}, {"text", Encode::text}, {"bytes", Encode::bytes}}, "encode");
+    response.encode =
+        one_of<Encode>(nb::cast<std::string_view>(encode),
+                       {{"json", Encode::json}, {"text", Encode::text}, {"bytes", Encode::bytes}}, "encode");
   } else if (PyCallable_Check(encode.ptr())) {
     response.encode = Encode::callable;
     response.callable = Ref::borrow(encode.ptr());
   } else {
     raise(PyExc_TypeError, "encode is \"json\", \"text\", \"bytes\" or a callable");
   }
-  auto plan = std::make_shared<Plan>(self, endpoint.ptr(), kind, std::move(decoded), std::move(response), slow.ptr());
+  auto plan =
+      std::make_shared<Plan>(self, endpoint.ptr(), kind, std::move(decoded), std::move(response), slow.ptr());
   plan->route = static_cast<std::uint32_t>(self.server.routes().size());
   add_handler(self, methods, path, plan, max_body);
   self.plans.push_back(std::move(plan));
@@ -184,11 +194,10 @@ void set_access_log(PyServer& self, nb::object callback) {
     std::string_view client = tx.client();
     Ref method(latin1(tx.head.method_text())), target(latin1(tx.head.target()));
     Ref ignored(method && target
-                    ? PyObject_CallFunction(self.access_log.get(), "s#OOsiKL", client.data() ? client.data() : "",
-                                            size(client), method.get(), target.get(),
-                                            tx.head.minor_version ? "1.1" : "1.0", tx.status(),
-                                            static_cast<unsigned long long>(tx.body_bytes_sent()),
-                                            static_cast<long long>(elapsed))
+                    ? PyObject_CallFunction(
+                          self.access_log.get(), "s#OOsiKL", client.data() ? client.data() : "", size(client),
+                          method.get(), target.get(), tx.head.minor_version ? "1.1" : "1.0", tx.status(),
+                          static_cast<unsigned long long>(tx.body_bytes_sent()), static_cast<long long>(elapsed))
                     : nullptr);
     if (!ignored) PyErr_WriteUnraisable(self.access_log.get());
   });
@@ -261,16 +270,18 @@ void bind_server(nb::module_& module) {
   nb::class_<PyServer>(module, "NativeServer", nb::type_slots(server_slots))
       .def(
           "__init__",
-          [](PyServer* self, nb::dict limits, const std::string& server_header, bool date_header, bool redirect_slashes,
-             std::string_view order) {
-            if (!valid_field_value(server_header)) raise(PyExc_ValueError, "server_header must not contain control characters");
+          [](PyServer* self, nb::dict limits, const std::string& server_header, bool date_header,
+             bool redirect_slashes, std::string_view order) {
+            if (!valid_field_value(server_header))
+              raise(PyExc_ValueError, "server_header must not contain control characters");
             ServerOptions options;
             options.limits = limits_from(limits);
             options.server_header = server_header;
             options.date_header = date_header;
             options.redirect_slashes = redirect_slashes;
             options.order = one_of<RouteOrder>(
-                order, {{"registration", RouteOrder::registration}, {"specificity", RouteOrder::specificity}}, "order");
+                order, {{"registration", RouteOrder::registration}, {"specificity", RouteOrder::specificity}},
+                "order");
             new (self) PyServer(std::move(options));
           },
           nb::arg("limits"), nb::arg("server_header"), nb::arg("date_header"), nb::arg("redirect_slashes"),
@@ -284,11 +295,14 @@ void bind_server(nb::module_& module) {
               const std::string& media_type, nb::bytes body, nb::object headers) {
              check_status(status);
              check_media_type(media_type);
-             add_handler(self, methods, path,
-                         make_static_handler(self, status, media_type, {body.c_str(), body.size()}, fields_from(headers)), 0);
+             add_handler(
+                 self, methods, path,
+                 make_static_handler(self, status, media_type, {body.c_str(), body.size()}, fields_from(headers)),
+                 0);
            })
       .def("_add_endpoint",
-           [](PyServer& self, const std::vector<std::string>& methods, const std::string& path, nb::object capsule) {
+           [](PyServer& self, const std::vector<std::string>& methods, const std::string& path,
+              nb::object capsule) {
              std::size_t max_body = 0;
              auto handler = make_endpoint_handler(capsule.ptr(), max_body);
              if (!handler) nb::raise_python_error();
@@ -296,9 +310,12 @@ void bind_server(nb::module_& module) {
            })
       .def("freeze", &freeze)
       .def("_set_exception_handler", &set_exception_handler, nb::arg("handler").none(), nb::arg("is_async"))
-      .def("_set_on_error",
-           [](PyServer& self, nb::object callback) { self.on_error = Ref::borrow(callback.is_none() ? nullptr : callback.ptr()); },
-           nb::arg("callback").none())
+      .def(
+          "_set_on_error",
+          [](PyServer& self, nb::object callback) {
+            self.on_error = Ref::borrow(callback.is_none() ? nullptr : callback.ptr());
+          },
+          nb::arg("callback").none())
       .def("_set_access_log", &set_access_log, nb::arg("callback").none())
       .def("_set_asgi", &set_asgi)
       .def_prop_rw(
@@ -311,13 +328,16 @@ void bind_server(nb::module_& module) {
       .def("_stop_listening", [](PyServer& self) { self.server.stop_listening(); })
       .def("_drain", &drain)
       .def("_abort", [](PyServer& self) { self.server.abort_connections(); })
-      .def("_take_executor", [](PyServer& self) { return self.executor ? nb::steal(self.executor.release()) : nb::none(); })
+      .def("_take_executor",
+           [](PyServer& self) { return self.executor ? nb::steal(self.executor.release()) : nb::none(); })
       .def_prop_ro("frozen", [](PyServer& self) { return self.server.frozen(); })
       .def_prop_ro("draining", [](PyServer& self) { return self.server.draining(); })
       .def_prop_ro("connections", [](PyServer& self) { return self.server.connections(); })
       .def_prop_ro("requests", [](PyServer& self) { return self.server.counters().requests; })
-      .def_prop_ro("connections_accepted", [](PyServer& self) { return self.server.counters().connections_accepted; })
-      .def_prop_ro("connections_refused", [](PyServer& self) { return self.server.counters().connections_refused; })
+      .def_prop_ro("connections_accepted",
+                   [](PyServer& self) { return self.server.counters().connections_accepted; })
+      .def_prop_ro("connections_refused",
+                   [](PyServer& self) { return self.server.counters().connections_refused; })
       .def_prop_ro("protocol_errors", [](PyServer& self) { return self.server.counters().protocol_errors; })
       .def_prop_ro("timeouts", [](PyServer& self) { return self.server.counters().timeouts; });
 }

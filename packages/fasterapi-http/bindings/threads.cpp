@@ -34,8 +34,8 @@ struct ThreadJob {
     std::vector<PyObject*> raw(args.size() + 1);
     for (std::size_t i = 0; i < args.size(); ++i) raw[i + 1] = args[i].get();
     if (PyContext_Enter(context.get()) == 0) {
-      result.reset(PyObject_Vectorcall(endpoint.get(), raw.data() + 1, args.size() | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                       nullptr));
+      result.reset(PyObject_Vectorcall(endpoint.get(), raw.data() + 1,
+                                       args.size() | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
       if (!result) exception.reset(core::py::take_exception());
       if (PyContext_Exit(context.get()) < 0) PyErr_Clear();
     } else {

@@ -16,7 +16,7 @@ using core::py::api;
 namespace {
 
 struct WriterObject {
-  PyObject_HEAD
+  PyObject ob_base;  // PyObject_HEAD
   Transaction* tx;
   PyObject* server;
   PyObject* waiter;  // a core Future while somebody waits for the client
@@ -55,7 +55,8 @@ PyObject* writer_write(PyObject* object, PyObject* data) {
     return PyBool_FromLong(as_writer(object)->tx->write(text));
   }
   if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return nullptr;
-  bool more = as_writer(object)->tx->write({static_cast<const char*>(view.buf), static_cast<std::size_t>(view.len)});
+  bool more =
+      as_writer(object)->tx->write({static_cast<const char*>(view.buf), static_cast<std::size_t>(view.len)});
   PyBuffer_Release(&view);
   return PyBool_FromLong(more);
 }
@@ -158,8 +159,8 @@ bool start_stream(Transaction& tx, PyObject* object, PyObject* server) noexcept 
   writer->tx = &tx;
   writer->server = Py_NewRef(server);
   writer->waiter = nullptr;
-  auto* drive = new (std::nothrow)
-      Drive{&tx, Py_NewRef(server), Py_NewRef(object), reinterpret_cast<PyObject*>(writer)};
+  auto* drive =
+      new (std::nothrow) Drive{&tx, Py_NewRef(server), Py_NewRef(object), reinterpret_cast<PyObject*>(writer)};
   if (!drive) {
     Py_DECREF(writer);
     PyErr_NoMemory();

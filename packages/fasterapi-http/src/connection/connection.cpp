@@ -15,14 +15,15 @@ namespace {
 using core::Nanos;
 constexpr Nanos kMillisecond = 1'000'000;
 constexpr Nanos kSecond = 1'000'000'000;
-constexpr Nanos kLingerTime = 2 * kSecond;          // for the client to read an error answer
-constexpr std::uint32_t kLingerBytes = 1u << 20;    // and what it may go on sending meanwhile
-constexpr std::size_t kInboxBytes = 64 * 1024;      // pipelined input that waits before reading pauses
-constexpr std::size_t kBodyReserve = 64 * 1024;     // announced lengths are not believed beyond this
+constexpr Nanos kLingerTime = 2 * kSecond;        // for the client to read an error answer
+constexpr std::uint32_t kLingerBytes = 1u << 20;  // and what it may go on sending meanwhile
+constexpr std::size_t kInboxBytes = 64 * 1024;    // pipelined input that waits before reading pauses
+constexpr std::size_t kBodyReserve = 64 * 1024;   // announced lengths are not believed beyond this
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 constexpr ParseError kBodyTooLarge{413, "http.body_too_large", "The request body is larger than max_body_bytes."};
-constexpr ParseError kHeaderTimeout{408, "http.header_timeout", "The request head did not arrive within header_timeout_ms."};
+constexpr ParseError kHeaderTimeout{408, "http.header_timeout",
+                                    "The request head did not arrive within header_timeout_ms."};
 constexpr ParseError kBodyTimeout{408, "http.body_timeout",
                                   "The request body arrives slower than min_body_bytes_per_second."};
 
@@ -295,7 +296,7 @@ void Connection::after_input() noexcept {
   if (FASTERAPI_UNLIKELY(closing_)) return end_after_flush();
   if (phase_ == Phase::idle) {
     since_ = server_.reactor().now();
-    arm(since_ + static_cast<Nanos>(server_.limits().keep_alive_ms) * kMillisecond);  // a compare, mostly
+    arm(since_ + static_cast<Nanos>(server_.limits().keep_alive_ms) * kMillisecond);     // a compare, mostly
     if (FASTERAPI_UNLIKELY(inbox_ && stream_.unsent())) return stream_.pause_reading();  // until on_drained()
     if (FASTERAPI_UNLIKELY(server_.draining_ && !inbox_)) {
       closing_ = true;
@@ -370,7 +371,8 @@ void Connection::end_after_flush() noexcept {
   // Bytes that were received but not read would make the kernel reset the connection, and the answer with it.
   if (inbox_ || incoming_) return linger();
   stream_.close_when_sent();
-  if (stream_.open()) arm(server_.reactor().now() + static_cast<Nanos>(server_.limits().write_stall_ms) * kMillisecond);
+  if (stream_.open())
+    arm(server_.reactor().now() + static_cast<Nanos>(server_.limits().write_stall_ms) * kMillisecond);
 }
 
 void Connection::linger() noexcept {
@@ -530,7 +532,8 @@ void Connection::on_timer() noexcept {
       Nanos elapsed = now - since_;
       if (elapsed >= grace && incoming_) {
         auto received = static_cast<double>(incoming_->storage_.size() - incoming_->stored_head_);
-        if (received < static_cast<double>(elapsed - grace) / 1e9 * static_cast<double>(limits.min_body_bytes_per_second) ||
+        if (received < static_cast<double>(elapsed - grace) / 1e9 *
+                           static_cast<double>(limits.min_body_bytes_per_second) ||
             (received == 0 && limits.min_body_bytes_per_second)) {
           ++server_.counters_.timeouts;
           return refuse(kBodyTimeout);
@@ -544,8 +547,7 @@ void Connection::on_timer() noexcept {
       if (!stream_.unsent() && due(since_ + kLingerTime)) return stream_.close();
       break;
     case Phase::running:
-    case Phase::closed:
-      break;
+    case Phase::closed: break;
   }
   if (stream_.open()) arm(next);
 }

@@ -37,8 +37,8 @@ class Connection final : public core::StreamHandler {
   friend class Server;
   friend class Transaction;
   enum class Phase : std::uint8_t { idle, head, body, running, linger, closed };
-  struct Inbox;     // bytes that wait: a partial head, pipelined requests
-  struct Chunks;    // decoder of a chunked body that spans reads
+  struct Inbox;   // bytes that wait: a partial head, pipelined requests
+  struct Chunks;  // decoder of a chunked body that spans reads
 
   void on_data(char* data, std::size_t size) noexcept override;
   void on_eof() noexcept override;
@@ -81,7 +81,7 @@ class Connection final : public core::StreamHandler {
   Transaction* active_ = nullptr;    // its handler runs or streams
   core::Nanos since_ = 0;            // when the phase began
   core::Nanos stalled_since_ = 0;
-  std::size_t stalled_at_ = 0;       // unsent bytes seen then
+  std::size_t stalled_at_ = 0;  // unsent bytes seen then
   Connection* next_ = nullptr;
   Connection* prev_ = nullptr;
   std::uint64_t address_key_ = 0;
@@ -91,9 +91,9 @@ class Connection final : public core::StreamHandler {
   bool dispatching_ = false;  // handler on the stack: answers are batched
   bool processing_ = false;   // input is being worked on: flush comes at its end
   bool eof_ = false;
-  bool closing_ = false;      // no further request
-  bool queued_ = false;       // in Server::resumes_
-  bool received_ = false;     // at least one byte ever
+  bool closing_ = false;   // no further request
+  bool queued_ = false;    // in Server::resumes_
+  bool received_ = false;  // at least one byte ever
 };
 
 }  // namespace fasterapi::http

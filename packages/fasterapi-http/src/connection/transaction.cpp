@@ -306,7 +306,8 @@ void Transaction::complete() noexcept {
 void Transaction::released() noexcept {
   if (references_ == 0) return server_->recycle(*this);
   // The connection's own reference is the last one: whoever was to answer has gone.
-  if (state_ == State::answered || !connection_ || connection_->active_ != this || connection_->dispatching_) return;
+  if (state_ == State::answered || !connection_ || connection_->active_ != this || connection_->dispatching_)
+    return;
   if (state_ == State::waiting)
     respond_error(500, "Internal Server Error");
   else

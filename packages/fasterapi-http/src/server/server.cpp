@@ -45,7 +45,8 @@ std::uint64_t address_key(int fd) noexcept {
 }  // namespace
 
 struct Server::ListenerSlot {
-  ListenerSlot(core::Reactor& reactor, int fd, Server& server) : listener(reactor, fd, &Server::accepted, &server) {}
+  ListenerSlot(core::Reactor& reactor, int fd, Server& server)
+      : listener(reactor, fd, &Server::accepted, &server) {}
   core::Listener listener;
 };
 
@@ -249,7 +250,8 @@ void Server::adopt(int fd) noexcept {
 
 void Server::reclaim(Connection& connection) noexcept {
   if (connection.queued_) {
-    for (auto* list : {&resumes_, &resuming_}) std::replace(list->begin(), list->end(), &connection, static_cast<Connection*>(nullptr));
+    for (auto* list : {&resumes_, &resuming_})
+      std::replace(list->begin(), list->end(), &connection, static_cast<Connection*>(nullptr));
   }
   (connection.prev_ ? connection.prev_->next_ : first_) = connection.next_;
   if (connection.next_) connection.next_->prev_ = connection.prev_;

@@ -66,7 +66,8 @@ class HeadTemplate {
   /// Room that write() may need.
   std::size_t max_size() const noexcept { return prefix_.size() + 128; }
   /// Writes the complete head at `at`; `tail` is DateCache::tail() or "\r\n". Returns the end.
-  char* write(char* at, std::uint64_t content_length, Persistence persistence, std::string_view tail) const noexcept;
+  char* write(char* at, std::uint64_t content_length, Persistence persistence,
+              std::string_view tail) const noexcept;
   /// Status line and fields without length, persistence or end: for streamed answers.
   std::string_view fields() const noexcept { return {prefix_.data(), fields_size_}; }
 

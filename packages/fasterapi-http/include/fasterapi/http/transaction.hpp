@@ -122,11 +122,11 @@ class Transaction final : public core::RequestView, public core::Responder {
   void* disconnect_arg_ = nullptr;
   Callback drained_ = nullptr;
   void* drained_arg_ = nullptr;
-  core::OutBuffer storage_;     // head, then body, when the bytes are ours
+  core::OutBuffer storage_;  // head, then body, when the bytes are ours
   std::size_t stored_head_ = 0;
   std::uint64_t remaining_ = 0;  // Framing::length: bytes still to be written
   std::uint64_t sent_ = 0;
-  std::int64_t begun_ = 0;       // reactor clock at dispatch
+  std::int64_t begun_ = 0;  // reactor clock at dispatch
   std::uint32_t references_ = 0;
   int status_ = 0;
   State state_ = State::waiting;

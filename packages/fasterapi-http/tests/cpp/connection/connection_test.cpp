@@ -119,7 +119,9 @@ TEST_F(ConnectionTest, a_request_may_be_split_at_every_byte) {
 
 TEST_F(ConnectionTest, byte_by_byte_with_a_chunked_body) {
   start(), open();
-  std::string request = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n" + kGet;
+  std::string request =
+      "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n" +
+      kGet;
   for (char c : request) send({&c, 1});
   std::string answer = receive();
   EXPECT_TRUE(answer.ends_with("\r\n\r\nabcde" + kHello)) << answer;
@@ -188,7 +190,8 @@ TEST_F(ConnectionTest, unknown_path_and_method) {
   send("GET /nope HTTP/1.1\r\nHost: x\r\n\r\nDELETE /echo HTTP/1.1\r\nHost: x\r\n\r\n");
   std::string answer = receive();
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 404 Not Found\r\n")) << answer;
-  EXPECT_NE(answer.find("HTTP/1.1 405 Method Not Allowed\r\ncontent-type: application/json\r\nallow: POST\r\n"), answer.npos);
+  EXPECT_NE(answer.find("HTTP/1.1 405 Method Not Allowed\r\ncontent-type: application/json\r\nallow: POST\r\n"),
+            answer.npos);
 }
 
 TEST_F(ConnectionTest, body_limit) {
@@ -200,7 +203,9 @@ TEST_F(ConnectionTest, body_limit) {
   ::close(client);
   turn();
   open();
-  send("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nabcdef\r\n6\r\nabcdef\r\n0\r\n\r\n");
+  send(
+      "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
+      "chunked\r\n\r\n6\r\nabcdef\r\n6\r\nabcdef\r\n0\r\n\r\n");
   EXPECT_TRUE(receive().starts_with("HTTP/1.1 413 "));
 }
 
@@ -244,8 +249,10 @@ TEST_F(ConnectionTest, streamed_answers_are_chunked) {
   });
   open();
   send("GET /stream HTTP/1.1\r\nHost: x\r\n\r\n" + kGet);
-  EXPECT_EQ(receive(), "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n4e20\r\n" +
-                           std::string(20000, 'x') + "\r\n0\r\n\r\n" + kHello);
+  EXPECT_EQ(
+      receive(),
+      "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n4e20\r\n" +
+          std::string(20000, 'x') + "\r\n0\r\n\r\n" + kHello);
 }
 
 TEST_F(ConnectionTest, streamed_answer_of_a_wrong_length_ends_the_connection) {
@@ -281,7 +288,10 @@ TEST_F(ConnectionTest, slow_reader_holds_back_later_answers) {
   for (int i = 0; i < 5000 && calls < 20; ++i) got += receive().size(), turn();
   for (int i = 0; i < 200; ++i) got += receive().size(), turn();
   EXPECT_EQ(calls, 20);
-  EXPECT_EQ(got, 20 * (big.size() + std::string("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 200000\r\n\r\n").size()));
+  EXPECT_EQ(
+      got,
+      20 * (big.size() +
+            std::string("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 200000\r\n\r\n").size()));
 }
 
 TEST_F(ConnectionTest, drain_closes_idle_connections_and_finishes_running_ones) {

@@ -17,22 +17,25 @@ std::string head(const HeadTemplate& made, std::uint64_t length, Persistence per
 
 TEST(HeadTemplate, every_length_has_its_digits) {
   HeadTemplate made(200, "text/plain", {}, {});
-  for (std::uint64_t n : {0ull, 7ull, 10ull, 42ull, 99ull, 100ull, 101ull, 999ull, 1000ull, 1002ull, 9999ull, 10000ull,
-                          123456ull, 18446744073709551615ull})
-    EXPECT_EQ(head(made, n), "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: " + std::to_string(n) + "\r\n\r\n");
+  for (std::uint64_t n : {0ull, 7ull, 10ull, 42ull, 99ull, 100ull, 101ull, 999ull, 1000ull, 1002ull, 9999ull,
+                          10000ull, 123456ull, 18446744073709551615ull})
+    EXPECT_EQ(head(made, n),
+              "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: " + std::to_string(n) + "\r\n\r\n");
 }
 
 TEST(HeadTemplate, fields_and_persistence) {
   HeaderField field{"x-a", "b"};
   HeadTemplate made(404, "application/json", {&field, 1}, "mine");
-  EXPECT_EQ(head(made, 2, Persistence::close),
-            "HTTP/1.1 404 Not Found\r\nserver: mine\r\ncontent-type: application/json\r\nx-a: b\r\ncontent-length: 2\r\n"
-            "connection: close\r\n\r\n");
+  EXPECT_EQ(
+      head(made, 2, Persistence::close),
+      "HTTP/1.1 404 Not Found\r\nserver: mine\r\ncontent-type: application/json\r\nx-a: b\r\ncontent-length: 2\r\n"
+      "connection: close\r\n\r\n");
   EXPECT_NE(head(made, 2, Persistence::keep_alive).find("connection: keep-alive\r\n"), std::string::npos);
 }
 
 TEST(HeadTemplate, no_length_where_there_is_no_body) {
-  for (int status : {101, 204, 304}) EXPECT_EQ(head(HeadTemplate(status, {}, {}, {}), 5).find("content-length"), std::string::npos);
+  for (int status : {101, 204, 304})
+    EXPECT_EQ(head(HeadTemplate(status, {}, {}, {}), 5).find("content-length"), std::string::npos);
 }
 
 TEST(DateCache, is_an_imf_fixdate_of_the_current_second) {
@@ -44,7 +47,8 @@ TEST(DateCache, is_an_imf_fixdate_of_the_current_second) {
   EXPECT_TRUE(tail.starts_with("date: "));
   EXPECT_TRUE(tail.ends_with(" GMT\r\n\r\n"));
   HeadTemplate made(200, {}, {}, {});
-  EXPECT_EQ(head(made, 1, Persistence::implied, tail), "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n" + std::string(tail));
+  EXPECT_EQ(head(made, 1, Persistence::implied, tail),
+            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n" + std::string(tail));
 }
 
 TEST(Fields, controls_are_refused) {
