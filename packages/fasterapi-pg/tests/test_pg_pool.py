@@ -233,7 +233,8 @@ async def test_sizes_and_repr(pg_dsn: str) -> None:
     bad: dict[str, Any]
     for bad in ({"max_size": 0}, {"min_size": -1}, {"min_size": 5, "max_size": 2}, {"max_queries": 0}):
         with pytest.raises(ValueError):
-            await fasterapi_pg.create_pool(pg_dsn, **bad)
+            create: Any = fasterapi_pg.create_pool
+            await create(pg_dsn, **bad)
 
 
 async def test_close_waits_for_leases(pg_dsn: str) -> None:

@@ -74,7 +74,7 @@ def test_bit_string() -> None:
 )
 def test_bit_string_and_int(value: int, length: int, signed: bool) -> None:
     for order in ("big", "little"):
-        assert BitString.from_int(value, length, order, signed=signed).to_int(order, signed=signed) == value  # type: ignore[arg-type]
+        assert BitString.from_int(value, length, order, signed=signed).to_int(order, signed=signed) == value
 
 
 def test_bit_string_from_int_refuses_what_does_not_fit() -> None:
