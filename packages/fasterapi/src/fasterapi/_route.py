@@ -277,7 +277,8 @@ class APIRoute(BaseRoute):
         for_request = cleanup_of(request)
         if self.seed:
             return await self._respond_seed(request, for_request)
-        body = await load_body(request, self.body_field, chosen(self.options.strict_content_type), self.options.form_limits)
+        strict = chosen(self.options.strict_content_type)
+        body = await load_body(request, self.body_field, strict, self.options.form_limits)
         for_function = CleanupStack()
         context = Context(request, body, self.embed, self.overrides, for_request, for_function, self.inline)
         try:
