@@ -340,7 +340,7 @@ void dealloc(PyObject* self) {
         link->leased = false;
         link->close();
       } else if (!link->setting_up) {
-        link->release();  // whoever held the lease has lost it: nobody else can give it back
+        link->release_from_any_thread();  // whoever held the lease has lost it: nobody else can give it back
       }
     }
     c->hub->unref();

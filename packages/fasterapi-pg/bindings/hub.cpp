@@ -107,6 +107,7 @@ void Hub::unbind() noexcept {
 bool Hub::bind_loop(PyObject* loop, core::Reactor* reactor) {
   loop_ = Ref::borrow(loop);
   reactor_ = reactor;
+  thread_ = PyThread_get_thread_ident();
   timer_ = std::make_unique<core::Timer>(&Hub::tick, this);
   sweep_ = std::make_unique<core::Deferred>(&Hub::sweep, this);
   if (!single) {

@@ -55,6 +55,7 @@ class Link final : private SessionListener, private ConnectorListener {
   void send(Request* request);
   void lease(ConnectionObject* handle) noexcept;  // or nullptr for a request of its own
   void release() noexcept;                        // ends the lease, when everything of it has ended
+  void release_from_any_thread() noexcept;
   void close() noexcept;
   void abort(const char* why) noexcept;
   /// Asks the server to cancel `request` if it is what runs now.
@@ -120,6 +121,8 @@ class Hub {
   /// Makes sure that the hub is bound to this thread's running loop (binds or moves it). False with an exception.
   bool attach();
   bool attach_private();
+  /// This thread is the one that the loop was bound in.
+  bool on_loop_thread() const noexcept { return thread_ == PyThread_get_thread_ident(); }
   bool is_private() const noexcept { return own_reactor_ != nullptr; }
   core::Reactor* reactor() const noexcept { return reactor_; }
   PyObject* loop() const noexcept { return loop_.get(); }
@@ -195,6 +198,7 @@ class Hub {
   static void sweep(void* self) noexcept;
   std::size_t refs_ = 1;
   bool dying_ = false;
+  unsigned long thread_ = 0;
   core::Reactor* reactor_ = nullptr;
   std::unique_ptr<core::Reactor> own_reactor_;
   Ref loop_;

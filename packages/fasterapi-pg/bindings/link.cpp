@@ -670,6 +670,22 @@ void Link::release() noexcept {
   finish_release();
 }
 
+void Link::release_from_any_thread() noexcept {
+  if (hub->is_private()) {
+    release();
+    if (hub->driving) hub->reactor()->wake();
+  } else if (hub->on_loop_thread()) {
+    release();
+  } else {  // a lease of a blocking caller: what follows belongs to the loop's thread
+    if (!token_) token_ = new LinkToken{this, 1};
+    ++token_->uses;
+    hub->reactor()->post([token = token_] {
+      if (token->link) token->link->release();
+      if (--token->uses == 0) delete token;
+    });
+  }
+}
+
 void Link::finish_release() noexcept {
   returning = false;
   leased = false;

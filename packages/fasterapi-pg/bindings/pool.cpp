@@ -147,8 +147,7 @@ bool end_lease(Hub& hub, PyObject* object) {
   c->released = true;
   if (Link* link = std::exchange(c->link, nullptr)) {
     link->handle = nullptr;
-    if (hub.reactor() && !hub.is_private()) link->release();
-    else link->release();
+    link->release_from_any_thread();
   }
   return true;
 }
