@@ -29,12 +29,15 @@ struct Call {
   bool pending, finished;
   Call* next;
 
+  /// nullptr when memory has run out.
   static Call* acquire(PyServer& owner, Plan* plan, Transaction& tx, Stage stage) {
     Call* call = free_;
-    if (FASTERAPI_LIKELY(call != nullptr))
+    if (FASTERAPI_LIKELY(call != nullptr)) {
       free_ = call->next;
-    else
-      call = new Call;
+    } else {
+      call = new (std::nothrow) Call;
+      if (!call) return nullptr;
+    }
     *call = Call{&owner, plan, &tx, nullptr, nullptr, nullptr, nullptr, stage, false, false, nullptr};
     return call;
   }
@@ -344,9 +347,15 @@ void Plan::handle(Transaction& tx) noexcept {
   }
   if (FASTERAPI_LIKELY(mode_ == Mode::async)) {
     Call* call = Call::acquire(owner_, this, tx, Call::Stage::endpoint);
-    call->request = request;
-    call->injected = injected;
-    Call::run(call, endpoint_.get(), args, args_.size());
+    if (FASTERAPI_LIKELY(call != nullptr)) {
+      call->request = request;
+      call->injected = injected;
+      Call::run(call, endpoint_.get(), args, args_.size());
+    } else {
+      Py_XDECREF(request);
+      Py_XDECREF(injected);
+      tx.respond_error(503, "Out of memory");
+    }
     for (std::size_t i = 0; i < args_.size(); ++i) Py_DECREF(args[i]);
     return;
   }
@@ -365,6 +374,7 @@ void Plan::run_slow(Transaction& tx) noexcept {
     return tx.respond_error(422, "The request's parameters or body could not be read");
   }
   Call* call = Call::acquire(owner_, this, tx, Call::Stage::slow);
+  if (!call) return tx.respond_error(503, "Out of memory");
   call->request = Py_NewRef(request.get());
   PyObject* args[2] = {nullptr, request.get()};
   Call::run(call, slow_.get(), args + 1, 1);
@@ -537,6 +547,7 @@ void answer_exception(PyServer& owner, Transaction& tx, PyObject* request, PyObj
     PyObject* args[3] = {nullptr, request, exception};
     if (owner.exception_handler_is_async) {
       Call* call = Call::acquire(owner, nullptr, tx, Call::Stage::failure);
+      if (!call) return tx.respond_error(503, "Out of memory");
       call->request = Py_NewRef(request);
       return Call::run(call, owner.exception_handler.get(), args + 1, 2);
     }
@@ -546,6 +557,7 @@ void answer_exception(PyServer& owner, Transaction& tx, PyObject* request, PyObj
       if (send_response(tx, answer.get(), nullptr, owner.heads, owner.self)) return;
     } else if (answer) {
       Call* call = Call::acquire(owner, nullptr, tx, Call::Stage::failure);
+      if (!call) return tx.respond_error(503, "Out of memory");
       call->request = Py_NewRef(request);
       PyObject* one[2] = {nullptr, answer.get()};
       return Call::run(call, python.identity, one + 1, 1);

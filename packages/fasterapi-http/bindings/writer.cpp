@@ -143,30 +143,8 @@ struct Drive {
   }
 };
 
-void background_done(void*, PyObject*, PyObject* exception) noexcept {
-  if (!exception) return;
-  Ref ignored(PyObject_CallFunctionObjArgs(python.report, Py_None, exception, nullptr));
-  if (!ignored) PyErr_WriteUnraisable(python.report);
-}
-
-}  // namespace
-
-bool start_stream(Transaction& tx, PyObject* object, PyObject* server) noexcept {
-  auto* self = as_response(object);
-  auto* writer = PyObject_New(WriterObject, writer_type);
-  if (!writer) return false;
-  tx.retain();
-  writer->tx = &tx;
-  writer->server = Py_NewRef(server);
-  writer->waiter = nullptr;
-  auto* drive =
-      new (std::nothrow) Drive{&tx, Py_NewRef(server), Py_NewRef(object), reinterpret_cast<PyObject*>(writer)};
-  if (!drive) {
-    Py_DECREF(writer);
-    PyErr_NoMemory();
-    return false;
-  }
-  tx.retain();
+/// Status and fields of a streamed response.
+void start_answer(Transaction& tx, ResponseObject* self) noexcept {
   try {
     std::vector<HeaderField> all, fields;
     append_fields(self->fields, all);
@@ -184,6 +162,38 @@ bool start_stream(Transaction& tx, PyObject* object, PyObject* server) noexcept 
   } catch (const std::bad_alloc&) {
     tx.abort();
   }
+}
+
+void background_done(void*, PyObject*, PyObject* exception) noexcept {
+  if (!exception) return;
+  Ref ignored(PyObject_CallFunctionObjArgs(python.report, Py_None, exception, nullptr));
+  if (!ignored) PyErr_WriteUnraisable(python.report);
+}
+
+}  // namespace
+
+bool start_stream(Transaction& tx, PyObject* object, PyObject* server) noexcept {
+  auto* self = as_response(object);
+  if (tx.head_only()) {  // nothing of the body is wanted: do not make it
+    start_answer(tx, self);
+    tx.finish();
+    return true;
+  }
+  auto* writer = PyObject_New(WriterObject, writer_type);
+  if (!writer) return false;
+  tx.retain();
+  writer->tx = &tx;
+  writer->server = Py_NewRef(server);
+  writer->waiter = nullptr;
+  auto* drive =
+      new (std::nothrow) Drive{&tx, Py_NewRef(server), Py_NewRef(object), reinterpret_cast<PyObject*>(writer)};
+  if (!drive) {
+    Py_DECREF(writer);
+    PyErr_NoMemory();
+    return false;
+  }
+  tx.retain();
+  start_answer(tx, self);
   PyObject* args[3] = {nullptr, drive->writer, object};
   PyObject* task = api->task_call(python.drive_stream, args + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr,
                                   &Drive::done, drive);

@@ -521,6 +521,21 @@ def test_stream_stops_for_a_slow_client_and_is_cancelled_when_it_leaves(serve):
     assert state["closed"]
 
 
+def test_head_of_an_endless_stream_ends(serve):
+    async def endless():
+        while True:
+            yield b"x"
+
+    async def handler():
+        return StreamingResponse(endless(), media_type="text/plain")
+
+    server = serve(one("/", handler, methods=["HEAD"]))
+    with server.connect() as client:
+        for _ in range(2):
+            answer = client.request("HEAD", "/")
+            assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+
+
 def test_background_runs_after_the_answer(serve):
     ran = threading.Event()
 
