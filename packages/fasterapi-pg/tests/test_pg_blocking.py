@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import signal
 import subprocess
 import sys
 import textwrap
@@ -281,6 +282,59 @@ def test_waiting_thread_does_not_hold_the_gil(pg: PgPool) -> None:
     thread.join()
     assert time.monotonic() - started < 5
     assert turns > 1000
+
+
+def test_signal_handler_ends_a_blocking_call(pg: PgPool) -> None:
+    class Rang(Exception):
+        pass
+
+    def handler(number: int, frame: Any) -> None:
+        raise Rang
+
+    pg.exec("select 1")
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        started = time.monotonic()
+        with pytest.raises(Rang):
+            pg.exec("select pg_sleep(10)")
+        assert time.monotonic() - started < 5
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert pg.exec("select 2").scalar() == 2
+
+
+def test_one_pool_over_several_runs_of_a_loop(pg_dsn: str) -> None:
+    pg = PgPool(pg_dsn, min_size=1, max_size=2)
+
+    async def main(i: int) -> Any:
+        return await pg.fetchval("select $1::int", i)
+
+    for i in range(3):
+        assert asyncio.run(main(i)) == i
+    assert pg.exec("select 7").scalar() == 7
+
+    async def last() -> None:
+        assert await pg.fetchval("select 8") == 8
+        await pg.close()
+
+    asyncio.run(last())
+
+
+async def test_pool_of_another_running_loop_is_refused(pg_dsn: str) -> None:
+    async with PgPool(pg_dsn, min_size=1, max_size=2) as pg:
+        assert await pg.fetchval("select 1") == 1
+
+        def elsewhere() -> Any:
+            async def main() -> Any:
+                return await pg.fetchval("select 1")
+
+            return asyncio.run(main())
+
+        with pytest.raises(fasterapi_pg.InterfaceError, match="loop"):
+            await asyncio.to_thread(elsewhere)
+        assert await pg.fetchval("select 2") == 2
 
 
 def test_closed_pool_says_so(pg_dsn: str) -> None:

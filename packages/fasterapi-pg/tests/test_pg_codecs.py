@@ -160,6 +160,11 @@ async def test_round_trip(con: Connection, typename: str, text: str, value: Any)
     quoted = "'" + text.replace("'", "''") + "'"
     if "\\" in text:
         quoted = "E" + quoted.replace("\\", "\\\\")
+    if typename == "xml":
+        try:
+            await con.fetchval("select '<a/>'::xml")
+        except fasterapi_pg.FeatureNotSupportedError:
+            pytest.skip("this server was built without XML")
     row = await con.fetchrow(
         f"select {quoted}::{typename}, ({quoted}::{typename})::text, null::{typename}, "
         f"array[{quoted}, null]::{typename}[], (array[{quoted}, null]::{typename}[])::text, '{{}}'::{typename}[]"
