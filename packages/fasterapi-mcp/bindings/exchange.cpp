@@ -2,6 +2,7 @@
 // server that is not ours (ASGI), and for tests.
 #include <algorithm>
 
+#define PY_SSIZE_T_CLEAN  // Python 3.11 and 3.12 refuse the # formats without it
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
 
 import fasterapi_mcp
 import pytest
@@ -13,6 +13,7 @@ from fasterapi_mcp import Context, Image, MCPServer, TextContent
 from fasterapi_mcp._features import Prompt, ResourceTemplate, Tool
 from fasterapi_mcp._inline import cannot_block
 from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
 
 
 class Item(BaseModel):
