@@ -98,8 +98,10 @@ struct Call {
         if (!ignored) PyErr_WriteUnraisable(python.report);
         return tx->respond_error(500, "Internal Server Error");
       }
-      if (!tx->connected() && PyObject_TypeCheck(exception, reinterpret_cast<PyTypeObject*>(python.cancelled)))
-        return;
+      if (was_cancelled(exception, task)) {  // the client left, or the loop ends: nobody's error
+        tx->close_after();
+        return tx->started() ? tx->abort() : tx->respond_error(503, "Service Unavailable");
+      }
       return answer_exception(*owner, *tx, request, exception);
     }
     bool sent;

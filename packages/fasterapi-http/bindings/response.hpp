@@ -64,6 +64,9 @@ inline int encode_json(PyObject* object, core::OutBuffer& out) noexcept {
 
 /// Starts a streamed answer and the task that drives it (writer.cpp). False with an exception set.
 bool start_stream(Transaction& tx, PyObject* response, PyObject* server) noexcept;
+/// Whether the exception is the end of a cancellation that somebody asked the task for (a handler that awaits
+/// something which was cancelled fails like any other).
+bool was_cancelled(PyObject* exception, PyObject* task) noexcept;
 /// Runs `response.background` after the answer.
 void run_background(PyObject* background) noexcept;
 

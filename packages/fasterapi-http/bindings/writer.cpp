@@ -117,8 +117,7 @@ struct Drive {
     self->finished = true;
     self->tx->on_disconnect(nullptr, nullptr);
     if (exception) {
-      bool left = !self->tx->connected() &&
-                  PyObject_TypeCheck(exception, reinterpret_cast<PyTypeObject*>(python.cancelled));
+      bool left = was_cancelled(exception, self->task);
       if (!left) {
         Ref ignored(PyObject_CallFunctionObjArgs(python.report, Py_None, exception, nullptr));
         if (!ignored) PyErr_WriteUnraisable(python.report);
@@ -165,7 +164,7 @@ void start_answer(Transaction& tx, ResponseObject* self) noexcept {
 }
 
 void background_done(void*, PyObject*, PyObject* exception) noexcept {
-  if (!exception) return;
+  if (!exception || PyObject_TypeCheck(exception, reinterpret_cast<PyTypeObject*>(python.cancelled))) return;
   Ref ignored(PyObject_CallFunctionObjArgs(python.report, Py_None, exception, nullptr));
   if (!ignored) PyErr_WriteUnraisable(python.report);
 }
@@ -221,6 +220,13 @@ bool start_stream(Transaction& tx, PyObject* object, PyObject* server) noexcept 
 void run_background(PyObject* background) noexcept {
   Ref task(api->task_call(background, nullptr, 0, nullptr, &background_done, nullptr));
   if (!task) PyErr_WriteUnraisable(background);
+}
+
+bool was_cancelled(PyObject* exception, PyObject* task) noexcept {
+  if (!PyObject_TypeCheck(exception, reinterpret_cast<PyTypeObject*>(python.cancelled)) || !task) return false;
+  Ref asked(PyObject_CallMethod(task, "cancelling", nullptr));
+  if (!asked) PyErr_Clear();
+  return asked && PyObject_IsTrue(asked.get()) == 1;
 }
 
 bool init_writer(PyObject* module) noexcept {

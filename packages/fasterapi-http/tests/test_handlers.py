@@ -392,6 +392,35 @@ def test_disconnect_cancels_the_handler(serve):
     assert time.monotonic() - began < 0.5
 
 
+def test_cancellation_from_outside_is_503_and_no_error(serve, caplog):
+    tasks = []
+
+    async def handler():
+        tasks.append(asyncio.current_task())
+        await asyncio.sleep(30)
+
+    async def awaits_something_cancelled():
+        future = asyncio.get_running_loop().create_future()
+        future.cancel()
+        await future
+
+    def setup(server):
+        server.add_route(["GET"], "/", handler, mode="async")
+        server.add_route(["GET"], "/future", awaits_something_cancelled, mode="async")
+
+    server = serve(setup)
+    with server.connect() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        while not tasks:
+            time.sleep(0.005)
+        server.run(lambda: tasks[0].cancel())
+        answer = client.read()
+        assert (answer.status, answer.headers["connection"]) == (503, "close")
+    assert not caplog.records
+    assert server.get("/future").status == 500
+    assert caplog.records
+
+
 def test_current_task_and_timeouts_inside_handlers(serve):
     async def handler():
         task = asyncio.current_task()
