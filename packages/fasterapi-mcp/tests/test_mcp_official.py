@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from mcp_wire import HERE
 
-mcp = pytest.importorskip("mcp")
-from mcp import Client, ClientSession, StdioServerParameters  # noqa: E402
+mcp: Any = pytest.importorskip("mcp")
+Client: Any = mcp.Client
+from mcp import ClientSession, StdioServerParameters  # noqa: E402
 from mcp.client.stdio import stdio_client  # noqa: E402
 from mcp.client.streamable_http import streamable_http_client  # noqa: E402
 

@@ -47,7 +47,8 @@ async def over_http(server: MCPServer, **options: Any) -> AsyncIterator[str]:
                 ready=lambda http: ready.set_result(http.port),
             )
         )
-        await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {task, ready}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             await task
         try:

@@ -135,7 +135,7 @@ def test_which_functions_stay_on_the_loop() -> None:
     async def coroutine() -> None: ...
 
     assert cannot_block(plain)
-    assert not any(cannot_block(fn) for fn in (calls, loops, imports, coroutine, print, calls.__call__))
+    assert not any(cannot_block(fn) for fn in (calls, loops, imports, coroutine, print, calls.__call__))  # type: ignore[operator]
     assert [Tool(fn).mode for fn in (plain, calls, coroutine)] == ["inline", "slow", "async"]
     assert Tool(calls, inline=True).mode == "context"
 

@@ -364,7 +364,7 @@ def test_elicitation_needs_a_client_that_can(legacy: Any) -> None:
 
 
 def test_modern_elicitation_is_a_retry(modern: Any) -> None:
-    meta = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
+    meta: dict[str, Any] = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
     first = modern.ask(call("asks", {}, modern=True, _meta=meta))["result"]
     assert first["resultType"] == "input_required"
     (key,) = first["inputRequests"]

@@ -10,7 +10,9 @@ from fasterapi_mcp import Context, MCPError, MCPServer
 from mcp_wire import Web, request
 
 EXTENSION = "io.modelcontextprotocol/tasks"
-META = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}, "extensions": {EXTENSION: {}}}}
+META: dict[str, Any] = {
+    "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}, "extensions": {EXTENSION: {}}}
+}
 
 
 def make_server() -> MCPServer:
