@@ -323,6 +323,27 @@ async def test_server_that_says_nothing_is_a_timeout() -> None:
             await fasterapi_pg.connect(dsn, timeout=0.3)
 
 
+async def test_cancelled_connect_leaves_nothing_open() -> None:
+    ended = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal ended
+        while await reader.read(1 << 16):
+            pass
+        ended += 1
+
+    async with false_server(answer) as dsn:
+        for _ in range(5):
+            task = asyncio.create_task(fasterapi_pg.connect(dsn))
+            await asyncio.sleep(0.02)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        async with asyncio.timeout(5):
+            while ended < 5:
+                await asyncio.sleep(0.01)
+
+
 async def test_authentication_ok_without_the_servers_proof_is_refused() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await startup(reader)
