@@ -8,7 +8,7 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import fasterapi_core
@@ -94,6 +94,8 @@ async def stdio_async(server: MCPServer) -> None:
 
 def stdio(server: MCPServer) -> None:
     """`stdio_async` on a loop of its own."""
+    if os.isatty(0):
+        print(f"{server.name}: waiting for MCP messages on stdin; Ctrl+D ends it", file=sys.stderr)
     with contextlib.suppress(KeyboardInterrupt):
         fasterapi_core.run(stdio_async(server))
 
@@ -112,13 +114,19 @@ def http(server: MCPServer, *, host: str, port: int, path: str, **options: Any) 
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         async with lifespan(server):
-            await serve(capsule, host=host, port=port, path=path)
+            await serve(capsule, host=host, port=port, path=path, ready=ready)
+
+    def ready(listening: Any) -> None:
+        name = f"[{host}]" if ":" in host else host
+        print(f"{server.name}: MCP at http://{name}:{listening.port}{path}", file=sys.stderr, flush=True)
 
     with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
         fasterapi_core.run(main())
 
 
-async def serve(capsule: object, *, host: str, port: int, path: str) -> None:
+async def serve(
+    capsule: object, *, host: str, port: int, path: str, ready: Callable[[Any], None] | None = None
+) -> None:
     """Finds the installed HTTP server and lets it serve the endpoint until cancelled."""
     from importlib.metadata import entry_points
 
@@ -127,4 +135,4 @@ async def serve(capsule: object, *, host: str, port: int, path: str) -> None:
         raise ImportError(
             "serving over HTTP needs an HTTP server of the family: pip install 'fasterapi-mcp[http]'"
         )
-    await found[0].load()(capsule, path=path, host=host, port=port)
+    await found[0].load()(capsule, path=path, host=host, port=port, ready=ready)
