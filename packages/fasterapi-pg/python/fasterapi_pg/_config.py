@@ -30,6 +30,7 @@ _OTHER_AUTH_METHODS = ("gss", "sspi", "oauth", "scram-sha-256-plus")
 _TLS_VERSIONS = {"tlsv1": "TLSv1", "tlsv1.1": "TLSv1.1", "tlsv1.2": "TLSv1.2", "tlsv1.3": "TLSv1.3"}
 _SOCKET_DIRECTORIES = ("/var/run/postgresql", "/run/postgresql", "/tmp")
 DEFAULT_PORT = 5432
+_VARIABLES = [(name, variable) for name, variable in _dsn.OPTIONS.items() if variable]
 
 
 @dataclass(slots=True)
@@ -125,10 +126,7 @@ def resolve(
     service_name = options.get("service") or env.get("PGSERVICE")
     if service_name:
         _add(options, _dsn.read_service(service_name, _service_files(options, env, home)))
-    _add(
-        options,
-        {name: env[var] for name, var in _dsn.OPTIONS.items() if var and env.get(var)},
-    )
+    _add(options, {name: value for name, var in _VARIABLES if (value := env.get(var))})
 
     settings = {**dsn_settings, **_checked_settings(server_settings)}
     _session_settings(options, settings)

@@ -159,6 +159,8 @@ def _pair_value(text: str, at: int, name: str) -> tuple[str, int]:
 
 # ----------------------------------------------------------------------------------------------- URI form
 def _unquote(text: str, what: str) -> str:
+    if "%" not in text:
+        return text
     for match in re.finditer(r"%(..)?", text, re.DOTALL):
         digits = match.group(1)
         if digits is None or not re.fullmatch(r"[0-9A-Fa-f]{2}", digits):
