@@ -6,13 +6,14 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import fasterapi_core
 import pytest
 from fasterapi_mcp import Context, MCPClient, MCPError, MCPProxy, MCPServer, _proxy, _run
 from fasterapi_mcp._links import HttpLink, header_value, make_link
 from mcp_wire import HERE, Web, request
+from pydantic import Field
 
 STDIO = [sys.executable, str(HERE / "stdio_server.py")]
 LEGACY_ONLY = """
@@ -182,6 +183,31 @@ def test_client_over_http(options: Any) -> None:
                 assert server.state == "cancelled"
             results = await asyncio.gather(*(client.call_tool("add", {"a": i, "b": 0}) for i in range(50)))
             assert [r["structuredContent"]["result"] for r in results] == list(range(50))
+
+    go(main)
+
+
+def test_mirrored_parameters_are_sent_also_through_a_proxy() -> None:
+    async def main() -> None:
+        server = MCPServer("inner")
+        region = Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]
+
+        async def routed(region: str) -> str:
+            return region
+
+        routed.__annotations__["region"] = region
+        server.tool(routed)
+        proxy = MCPProxy("front")
+        async with over_http(server) as url:
+            proxy.add_upstream("u", url)
+            async with MCPClient(url) as client:  # has not seen the list: learns it from the mismatch
+                assert (await client.call_tool("routed", {"region": "Zürich"}))["structuredContent"] == {
+                    "result": "Zürich"
+                }
+            async with over_http(proxy) as front, MCPClient(front) as client:
+                assert (await client.call_tool("u_routed", {"region": " eu"}))["structuredContent"] == {
+                    "result": " eu"
+                }
 
     go(main)
 

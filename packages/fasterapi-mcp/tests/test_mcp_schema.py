@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import fasterapi_mcp
 import pytest
 from fasterapi_mcp import Context, Image, MCPServer, TextContent
-from fasterapi_mcp._features import Prompt, ResourceTemplate, Tool
+from fasterapi_mcp._features import Prompt, ResourceTemplate, Tool, header_params
 from fasterapi_mcp._inline import cannot_block
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
@@ -115,6 +115,33 @@ def test_registration_errors() -> None:
             name="h",
             input_schema={"type": "object", "properties": {"a": {"type": "string", "x-mcp-header": "a b"}}},
         )(lambda a: a)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {"type": "array", "items": {"type": "string", "x-mcp-header": "A"}}}},
+        {"properties": {"a": {"type": "number", "x-mcp-header": "A"}}},
+        {"properties": {"a": {"type": "string", "x-mcp-header": ""}}},
+        {
+            "properties": {
+                "a": {"type": "string", "x-mcp-header": "A"},
+                "b": {"type": "string", "x-mcp-header": "a"},
+            }
+        },
+        {"x-mcp-header": "A"},
+    ],
+)
+def test_bad_header_annotations_are_refused(schema: Any) -> None:
+    with pytest.raises(ValueError, match="x-mcp-header"):
+        header_params("t", schema)
+
+
+def test_good_header_annotations() -> None:
+    inner = {"type": "object", "properties": {"x-mcp-header": {"type": "boolean", "x-mcp-header": "B"}}}
+    assert header_params("t", {"type": "object", "properties": {"a": inner}}) == [
+        ("mcp-param-b", ("a", "x-mcp-header"), "boolean")
+    ]
 
 
 def test_which_functions_stay_on_the_loop() -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from ._errors import METHOD_NOT_FOUND, UNSUPPORTED_VERSION, MCPError
+from ._errors import HEADER_MISMATCH, METHOD_NOT_FOUND, UNSUPPORTED_VERSION, MCPError
 from ._links import HttpStatus, Link, LinkClosed, header_value, make_link
 from ._mcp import LEGACY_VERSIONS, MODERN_VERSION
+
+logger = logging.getLogger("fasterapi.mcp.client")
 
 PREFIX = "io.modelcontextprotocol/"
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
@@ -68,6 +71,7 @@ class MCPClient:
         }
         self._ids = itertools.count(1)
         self._progress: dict[Any, ProgressHandler] = {}
+        self._mirrored: dict[str, list[tuple[str, tuple[str, ...], str]]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self.modern = False
         self.protocol_version = ""
@@ -140,6 +144,15 @@ class MCPClient:
         headers = {"MCP-Protocol-Version": MODERN_VERSION, "Mcp-Method": method}
         if method in _NAMED:
             headers["Mcp-Name"] = header_value(str(params.get(_NAMED[method], "")))
+        if method == "tools/call":
+            for header, path, _ in self._mirrored.get(str(params.get("name")), ()):
+                value: Any = params.get("arguments")
+                for key in path:
+                    value = value.get(key) if isinstance(value, dict) else None
+                if isinstance(value, bool):
+                    headers[header] = "true" if value else "false"
+                elif value is not None:
+                    headers[header] = header_value(str(value))
         return headers
 
     async def request(
@@ -294,8 +307,21 @@ class MCPClient:
         return found
 
     async def list_tools(self) -> list[dict[str, Any]]:
-        """All tools, as on the wire."""
-        return await self._all("tools/list", "tools")
+        """All tools, as on the wire. Over modern HTTP, tools with a bad ``x-mcp-header`` are left out."""
+        tools = await self._all("tools/list", "tools")
+        if not self.modern or self._link.shared:
+            return tools
+        from ._features import header_params
+
+        good = []
+        for tool in tools:
+            try:
+                self._mirrored[tool["name"]] = header_params(tool["name"], tool.get("inputSchema") or {})
+            except ValueError as error:
+                logger.warning("%s; the tool is left out", error)
+            else:
+                good.append(tool)
+        return good
 
     async def list_prompts(self) -> list[dict[str, Any]]:
         """All prompts, as on the wire."""
@@ -319,6 +345,13 @@ class MCPClient:
     ) -> dict[str, Any]:
         """Calls a tool; the result has ``content``, maybe ``structuredContent``, and ``isError`` when it failed."""
         params = {"name": name, "arguments": dict(arguments or {})}
+        try:
+            return await self.request("tools/call", params, on_progress=on_progress, timeout_s=timeout_s)
+        except MCPError as error:
+            if error.rpc_code != HEADER_MISMATCH:
+                raise
+        # The tool's mirrored parameters are not what we know: learn them, and try once more.
+        await self.list_tools()
         return await self.request("tools/call", params, on_progress=on_progress, timeout_s=timeout_s)
 
     async def read_resource(self, uri: str) -> list[dict[str, Any]]:

@@ -115,7 +115,7 @@ class Tool(Feature):
             self.blocking = False
         self.input_schema = dict(input_schema) if input_schema is not None else self.parameters.schema
         self.output_schema = dict(output_schema) if output_schema is not None else self.returns.schema
-        self.header_params = _header_params(self.name, self.input_schema)
+        self.header_params = header_params(self.name, self.input_schema)
 
     @property
     def mode(self) -> str:
@@ -173,7 +173,7 @@ class Tool(Feature):
         return text if structured is None else text + b',"structuredContent":' + structured
 
 
-def _header_params(tool: str, schema: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...], str]]:
+def header_params(tool: str, schema: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...], str]]:
     """``(header, path in the arguments, JSON type)`` for each parameter with ``x-mcp-header``."""
     found: list[tuple[str, tuple[str, ...], str]] = []
 
@@ -197,7 +197,25 @@ def _header_params(tool: str, schema: Mapping[str, Any]) -> list[tuple[str, tupl
                 walk(child, (*path, key))
 
     walk(schema, ())
+    if _count_annotations(schema) != len(found):
+        raise ValueError(
+            f"tool {tool}: x-mcp-header may only stand in properties that are reached by properties"
+        )
     return found
+
+
+def _count_annotations(node: Any, names: bool = False) -> int:
+    """How often x-mcp-header stands in a schema, as a keyword (not as the name of a property)."""
+    if isinstance(node, list):
+        return sum(_count_annotations(child) for child in node)
+    if not isinstance(node, dict):
+        return 0
+    own = int(not names and "x-mcp-header" in node)
+    return own + sum(
+        _count_annotations(child, not names and key in ("properties", "$defs", "patternProperties"))
+        for key, child in node.items()
+        if names or key not in ("default", "const", "enum", "examples")
+    )
 
 
 class Resource(Feature):

@@ -84,7 +84,7 @@ class Upstream:
         for method, (key, _) in _KINDS.items():
             feature = method.partition("/")[0]
             if feature in client.server_capabilities:
-                self.lists[key] = await client._all(method, key)
+                self.lists[key] = await (client.list_tools() if key == "tools" else client._all(method, key))
 
     async def close(self) -> None:
         """Lets go of the server."""
