@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -551,3 +553,36 @@ def test_lifespan_may_be_unknown_to_the_application(host: Any) -> None:
         await respond(send, b"ok")
 
     assert get(host(app)).body == b"ok"
+
+
+@pytest.mark.parametrize("path", ["/", "/sleep", "/stream", "/error"])
+def test_requests_leave_nothing_behind(host: Any, path: str) -> None:
+    @http_only
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        if path == "/sleep":
+            await asyncio.sleep(0)
+        if path == "/error":
+            raise ValueError
+        await send(START)
+        if path == "/stream":
+            await send({"type": "http.response.body", "body": b"abc", "more_body": True})
+        await send({"type": "http.response.body", "body": b"def"})
+
+    hosted = host(app)
+
+    def ask(count: int) -> tuple[int, int]:
+        while count > 0:
+            with connect(hosted) as client:
+                for _ in range(1 if path == "/error" else count):
+                    client.request("POST", path, b"x")
+                    count -= 1
+        hosted.errors.clear()
+        gc.collect()
+        return sys.getallocatedblocks(), len(gc.get_objects())
+
+    ask(600)  # also fills what is cached per connection
+    blocks, objects = ask(50)
+    more_blocks, more_objects = ask(400)
+    assert more_blocks - blocks < 200
+    assert more_objects - objects < 50
