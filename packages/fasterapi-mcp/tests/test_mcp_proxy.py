@@ -205,6 +205,7 @@ def test_mirrored_parameters_are_sent_also_through_a_proxy() -> None:
                     "result": "Zürich"
                 }
             async with over_http(proxy) as front, MCPClient(front) as client:
+                assert not client._mirrored  # the front asks for the header as well, and is then told
                 assert (await client.call_tool("u_routed", {"region": " eu"}))["structuredContent"] == {
                     "result": " eu"
                 }

@@ -12,9 +12,10 @@ from fasterapi_core import json_dumps
 
 from ._client import PREFIX, MCPClient
 from ._errors import INTERNAL_ERROR, InvalidParams, MCPError
+from ._features import header_params
 from ._links import Link
 from ._mcp import Call
-from ._server import SERVER_INFO, MCPServer
+from ._server import SERVER_INFO, MCPServer, check_param_headers
 
 logger = logging.getLogger("fasterapi.mcp.proxy")
 
@@ -113,6 +114,7 @@ class MCPProxy(MCPServer):
         self._routes: dict[str, tuple[Upstream, str]] = {}
         self._refreshing: set[asyncio.Task[None]] = set()
         self._own_tools: set[str] = set()
+        self._mirrored: dict[str, list[tuple[str, tuple[str, ...], str]]] = {}
 
     def add_upstream(
         self,
@@ -215,6 +217,7 @@ class MCPProxy(MCPServer):
 
     def _merge(self) -> None:
         self._routes.clear()
+        self._mirrored.clear()
         names: set[str] = set()
         for upstream in self._upstreams.values():
             for key, field in _KINDS.values():
@@ -226,6 +229,12 @@ class MCPProxy(MCPServer):
                             "%s of upstream %s is hidden: the name is taken", public, upstream.name
                         )
                         continue
+                    if key == "tools":
+                        try:
+                            self._mirrored[public] = header_params(public, entry.get("inputSchema") or {})
+                        except ValueError as error:
+                            logger.warning("upstream %s: %s; the tool is left out", upstream.name, error)
+                            continue
                     self._routes[route] = (upstream, str(entry[field]))
                     if key == "tools":
                         names.add(public)
@@ -298,6 +307,9 @@ class MCPProxy(MCPServer):
         route = self._routes.get(f"tools:{params['name']}")
         if route is None:
             return await super()._call_tool(call, params)
+        mirrored = self._mirrored.get(params["name"])
+        if mirrored and call.modern and call.http:
+            check_param_headers(call, mirrored, params.get("arguments") or {})
         return await self._forward(call, params, route[0], {"name": route[1]})
 
     async def _get_prompt(self, call: Call, params: dict[str, Any]) -> bytes:

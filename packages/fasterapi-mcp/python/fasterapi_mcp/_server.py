@@ -657,7 +657,7 @@ class MCPServer:
             raise InvalidParams(f"Unknown tool: {params['name']}")
         arguments = params.get("arguments") or {}
         if call.modern and call.http and tool.header_params:
-            _check_param_headers(call, tool, arguments)
+            check_param_headers(call, tool.header_params, arguments)
         try:
             try:
                 keywords = tool.bind(arguments)
@@ -835,9 +835,11 @@ class _Done:
         self.value = value
 
 
-def _check_param_headers(call: Call, tool: Tool, arguments: dict[str, Any]) -> None:
+def check_param_headers(
+    call: Call, mirrored: list[tuple[str, tuple[str, ...], str]], arguments: dict[str, Any]
+) -> None:
     """Mcp-Param-* must mirror the arguments, or a router in between was told something else."""
-    for header, path, kind in tool.header_params:
+    for header, path, kind in mirrored:
         value: Any = arguments
         for key in path:
             value = value.get(key) if isinstance(value, dict) else None
