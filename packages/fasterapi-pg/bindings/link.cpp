@@ -596,10 +596,8 @@ void Link::again(Request* r) noexcept {
   if (!r->on_lease) {  // the link may be leased by somebody else meanwhile
     r->link = nullptr;
     hub->submit(r);
-  } else if (r->statement_ref) {
-    send(r);
   } else {
-    lane.push_front(r);
+    lane.push_front(r);  // where it waits for a cancel that is still under way, or for a description
     run_lane();
   }
 }

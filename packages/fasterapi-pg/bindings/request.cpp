@@ -9,6 +9,7 @@
 namespace fasterapi::pg::py {
 namespace {
 
+constexpr unsigned kMaxRetries = 3;  // of a query that cancels meant for others keep hitting
 constexpr unsigned kFreeRequests = 256;
 struct FreeNode {
   FreeNode* next;
@@ -267,14 +268,14 @@ void Request::on_ready(Session& session, char status) noexcept {
   Link* l = link;
   if (failed() || error_ || abandoned() || copy_) {
     bool idle = status == 'I';
-    if (failed() && !retried && idle) {
+    if (failed() && retries < kMaxRetries && idle) {
       std::string_view state = report().sqlstate();
       // The server does not have the statement (a pooler switched servers, DEALLOCATE, DISCARD), or its plan gives
       // another result now, or a cancel that was meant for a query before it hit this one: nothing has happened
       // yet, and outside a transaction it may simply be sent again.
-      bool missing = state == "26000";
-      bool replan = state == "0A000" && report().get('R') == "RevalidateCachedQuery";
-      bool stray = state == "57014" && l->cancelling == 0 && l->stray_cancel(*this);
+      bool missing = state == "26000" && retries == 0;
+      bool replan = state == "0A000" && retries == 0 && report().get('R') == "RevalidateCachedQuery";
+      bool stray = state == "57014" && l->stray_cancel(*this);
       if ((missing || replan || stray) && statement() && !abandoned() && shape != Shape::prepare) {
         if (missing) session.forget(*statement());
         if (replan) {
@@ -282,7 +283,7 @@ void Request::on_ready(Session& session, char status) noexcept {
           retire_statement(*statement());
           statement_ref = StatementRef();
         }
-        retried = true;
+        ++retries;
         ++hub->stats.healed;
         forget_result();
         l->again(this);

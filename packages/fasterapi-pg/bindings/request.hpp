@@ -50,7 +50,7 @@ class Request final : public Operation {
   Shape shape;
   bool exclusive = false;            // runs as a lease of its own
   bool on_lease = false;             // went through a lane: belongs to whoever holds the lease
-  bool retried = false;
+  std::uint8_t retries = 0;
   std::uint32_t limit = 0;           // portal_fetch
   Ref sql;                           // str
   StatementRef statement_ref;
