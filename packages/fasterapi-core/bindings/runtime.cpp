@@ -49,6 +49,11 @@ bool init_runtime() {
   rt.kw_context = PyTuple_Pack(1, rt.context);
   rt.kw_msg = PyTuple_Pack(1, rt.msg);
 
+  // asyncio first: its C accelerator binds to the package while that is being imported, and alone it would
+  // be initialised twice.
+  PyObject* package = PyImport_ImportModule("asyncio");
+  if (!package) return false;
+  Py_DECREF(package);
   PyObject* native = PyImport_ImportModule("_asyncio");
   PyObject* tasks = native ? PyImport_ImportModule("asyncio.tasks") : nullptr;
   PyObject* events = tasks ? PyImport_ImportModule("asyncio.events") : nullptr;

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import logging
+import subprocess
 import sys
 import threading
 import weakref
@@ -542,3 +543,21 @@ def test_runner_shutdown_cancels_handlers(run: Any) -> None:
 
     run(main)
     assert events == ["cancelled"]
+
+
+def test_core_may_be_imported_before_asyncio() -> None:
+    program = (
+        "import fasterapi_core\n"
+        "import asyncio\n"
+        "async def main():\n"
+        "    task = asyncio.current_task()\n"
+        "    assert task is not None\n"
+        "    handled, future = fasterapi_core._core.task_call(handler)\n"
+        "    assert await future is handled\n"
+        "async def handler():\n"
+        "    await asyncio.sleep(0)\n"
+        "    return asyncio.current_task()\n"
+        "fasterapi_core.run(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
