@@ -46,6 +46,10 @@ async def main(url: str) -> None:
         for tool in tools:
             schema = tool.get("inputSchema") or {}
             properties = schema.get("properties") or {}
+            if "schema" in properties:  # wants to see the schema of another tool as we have it
+                other = next((t for t in tools if t is not tool), tool)
+                await attempt(client, tool["name"], {"schema": other["inputSchema"]})
+                continue
             await attempt(client, tool["name"], {name: value_of(child) for name, child in properties.items()})
 
 

@@ -241,6 +241,31 @@ class Legacy(HttpLink):
         return await super().exchange(message, headers, on_message)
 
 
+def test_a_legacy_client_comes_back_and_listens() -> None:
+    async def main() -> None:
+        server = example()
+
+        @server.tool
+        async def breaks_off(ctx: Context) -> str:
+            "Ends its stream"
+            await ctx.close_sse_stream()
+            await asyncio.sleep(0.05)
+            return "resumed"
+
+        seen: list[str] = []
+        async with over_http(server) as url:
+            async with MCPClient(
+                Legacy(url), on_notification=lambda method, params: seen.append(method)
+            ) as client:
+                assert (await client.call_tool("breaks_off"))["structuredContent"] == {"result": "resumed"}
+                server.notify_tools_changed()
+                while not seen:
+                    await asyncio.sleep(0.01)
+                assert seen == ["notifications/tools/list_changed"]
+
+    go(main)
+
+
 def test_proxy_merges_servers() -> None:
     async def main() -> None:
         inner = example()

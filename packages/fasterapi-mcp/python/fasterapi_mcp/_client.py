@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from ._errors import HEADER_MISMATCH, METHOD_NOT_FOUND, UNSUPPORTED_VERSION, MCPError
-from ._links import HttpStatus, Link, LinkClosed, header_value, make_link
+from ._links import HttpLink, HttpStatus, Link, LinkClosed, header_value, make_link
 from ._mcp import LEGACY_VERSIONS, MODERN_VERSION
 
 logger = logging.getLogger("fasterapi.mcp.client")
@@ -130,6 +130,18 @@ class MCPClient:
         self.protocol_version = str(version)
         self._learn(found, found.get("serverInfo"))
         await self.notify("notifications/initialized")
+        if isinstance(self._link, HttpLink):
+            self._in_background(self._listen(self._link))
+
+    async def _listen(self, link: HttpLink) -> None:
+        # A server may have no such stream, and what travels on it is never an answer to us.
+        with contextlib.suppress(ConnectionError, OSError):
+            await link.listen(self._headers("", {}), self._on_message)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def _learn(self, found: dict[str, Any], info: Any) -> None:
         self.server_info = info if isinstance(info, dict) else {}
@@ -270,9 +282,7 @@ class MCPClient:
         if not isinstance(method, str):
             return
         if "id" in message:
-            task = asyncio.ensure_future(self._serve(message["id"], method, params))
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
+            self._in_background(self._serve(message["id"], method, params))
             return
         if method == "notifications/progress":
             handler = self._progress.get(params.get("progressToken"))

@@ -181,6 +181,17 @@ class _Connection:
         self.writer.close()
 
 
+_RESUMES = 100  # times that one answer is come back for
+
+
+class _Place:
+    """How far an event stream has been read."""
+
+    def __init__(self) -> None:
+        self.last_id = ""
+        self.retry_s = 1.0
+
+
 class HttpLink(Link):
     """A server behind an http(s) URL, over a pool of keep-alive connections.
 
@@ -316,12 +327,7 @@ class HttpLink(Link):
         if status == 200 and "mcp-session-id" in fields:
             self.session_id = fields["mcp-session-id"]
         if status == 200 and kind == "text/event-stream":
-            async with contextlib.aclosing(self._events(connection, fields)) as events:
-                async for event in events:
-                    if "method" not in event and event.get("id") == message["id"]:
-                        return event
-                    on_message(event)
-            raise LinkClosed("the stream ended before the answer")
+            return await self._until_answer(message["id"], connection, fields, headers, on_message)
         body = await self._body(connection, fields)
         if kind == "application/json":
             try:
@@ -333,8 +339,53 @@ class HttpLink(Link):
                 return answer
         raise HttpStatus(status, body[:300].decode("utf-8", "replace"))
 
+    async def _until_answer(
+        self,
+        ident: Any,
+        connection: _Connection,
+        fields: Mapping[str, str],
+        headers: Mapping[str, str],
+        on_message: OnMessage,
+    ) -> dict[str, Any]:
+        """Reads the stream of one request; comes back for the rest where the server allows it (2025-11-25)."""
+        place = _Place()
+        for _ in range(_RESUMES):
+            try:
+                async with contextlib.aclosing(self._events(connection, fields, place)) as events:
+                    async for event in events:
+                        if "method" not in event and event.get("id") == ident:
+                            return event
+                        on_message(event)
+            except LinkClosed:
+                if not place.last_id:
+                    raise
+            if not place.last_id:
+                break
+            await asyncio.sleep(place.retry_s)
+            resume = {**headers, "Accept": "text/event-stream", "Last-Event-ID": place.last_id}
+            connection, status, fields = await self._send(self._request("GET", resume, b""))
+            if status != 200:
+                raise HttpStatus(status, (await self._body(connection, fields)).decode("utf-8", "replace"))
+        raise LinkClosed("the stream ended before the answer")
+
+    async def listen(self, headers: Mapping[str, str], on_message: OnMessage) -> None:
+        """The stream on which a legacy server speaks unasked; returns when the server has none."""
+        place = _Place()
+        while True:
+            wish = {**headers, "Accept": "text/event-stream"}
+            if place.last_id:
+                wish["Last-Event-ID"] = place.last_id
+            connection, status, fields = await self._send(self._request("GET", wish, b""))
+            if status != 200 or not fields.get("content-type", "").startswith("text/event-stream"):
+                await self._body(connection, fields)
+                return
+            async with contextlib.aclosing(self._events(connection, fields, place)) as events:
+                async for event in events:
+                    on_message(event)
+            await asyncio.sleep(place.retry_s)
+
     async def _events(
-        self, connection: _Connection, headers: Mapping[str, str]
+        self, connection: _Connection, headers: Mapping[str, str], place: _Place
     ) -> AsyncGenerator[dict[str, Any], None]:
         buffer = b""
         data: list[bytes] = []
@@ -348,6 +399,10 @@ class HttpLink(Link):
                     line = raw.rstrip(b"\r")
                     if line.startswith(b"data:"):
                         data.append(line[5:].removeprefix(b" "))
+                    elif line.startswith(b"id:"):
+                        place.last_id = line[3:].strip().decode("latin-1")
+                    elif line.startswith(b"retry:") and line[6:].strip().isdigit():
+                        place.retry_s = min(int(line[6:]) / 1000, 60.0)
                     elif not line and data:
                         text, data = b"\n".join(data), []
                         if text:
