@@ -15,7 +15,8 @@ from ._errors import INTERNAL_ERROR, InvalidParams, MCPError
 from ._features import header_params
 from ._links import Link
 from ._mcp import Call
-from ._server import SERVER_INFO, MCPServer, check_param_headers
+from ._mirror import check_param_headers
+from ._server import SERVER_INFO, MCPServer
 
 logger = logging.getLogger("fasterapi.mcp.proxy")
 
