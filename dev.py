@@ -80,8 +80,6 @@ def environment() -> dict[str, str]:
     env.setdefault("CMAKE_BUILD_PARALLEL_LEVEL", str(JOBS))
     if shutil.which("ccache"):
         env.setdefault("CMAKE_CXX_COMPILER_LAUNCHER", "ccache")
-        env.setdefault("CCACHE_BASEDIR", str(ROOT))
-        env.setdefault("CCACHE_NOHASHDIR", "1")
     return env
 
 
