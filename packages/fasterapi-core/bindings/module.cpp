@@ -21,7 +21,7 @@ namespace {
 Api table{
     sizeof(Api),        FASTERAPI_CORE_ABI, api_current_reactor, api_current_loop, nullptr,     future_new,
     future_set_result,  future_set_exception, future_done,       future_on_cancel, task_call,   task_cancel,
-    json_encode,        json_decode,
+    json_encode,        json_decode,        kLayout,
 };
 
 PyObject* python_task_call(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
@@ -57,6 +57,7 @@ PyMethodDef functions[] = {{"task_call", as_function(python_task_call), METH_FAS
 NB_MODULE(_core, m) {
   using namespace fasterapi::core;
   using namespace fasterapi::core::py;
+  nb::set_leak_warnings(false);  // they would print on a user's stderr at exit
   m.attr("ABI") = abi();
   m.attr("VERSION") = FASTERAPI_CORE_VERSION;
   nb::exception<Error>(m, "NativeError", PyExc_RuntimeError);

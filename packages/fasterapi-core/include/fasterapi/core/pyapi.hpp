@@ -11,6 +11,7 @@
 
 #include <fasterapi/core/buffer.hpp>
 #include <fasterapi/core/reactor.hpp>
+#include <fasterapi/core/stream.hpp>
 #include <fasterapi/core/version.hpp>
 
 namespace fasterapi::core::py {
@@ -26,6 +27,11 @@ enum JsonOption : std::uint32_t {
   kJsonSortKeys = 4,
   kJsonEnsureAscii = 8,
 };
+
+/// Stamp of the object layouts that siblings compile into themselves. Between two builds of one version it
+/// differs when a header was edited and a sibling not rebuilt.
+inline constexpr std::uint32_t kLayout =
+    sizeof(Reactor) * 1'000'003u + sizeof(Stream) * 10'007u + sizeof(Timer) * 101u + sizeof(OutBuffer);
 
 struct Api {
   std::uint32_t size;  // sizeof(Api) of the provider; the table only grows at its end
@@ -61,6 +67,8 @@ struct Api {
   int (*json_encode)(PyObject* object, OutBuffer* out, PyObject* fallback, std::uint32_t options);
   /// Strict RFC 8259; ValueError (fasterapi_core.JSONDecodeError) with position. Depth limit 128 when 0.
   PyObject* (*json_decode)(const char* data, std::size_t size, unsigned max_depth);
+
+  std::uint32_t layout;  // kLayout of the provider
 };
 
 inline const Api* api = nullptr;
@@ -71,6 +79,12 @@ inline bool import_core() {
   if (table->size < sizeof(Api) || std::strcmp(table->abi, FASTERAPI_CORE_ABI) != 0) {
     PyErr_Format(PyExc_ImportError, "built against fasterapi-core ABI %s, found %s", FASTERAPI_CORE_ABI,
                  table->abi);
+    return false;
+  }
+  if (table->layout != kLayout) {
+    PyErr_SetString(PyExc_ImportError,
+                    "built against other headers of fasterapi-core " FASTERAPI_CORE_VERSION
+                    " than the one installed: rebuild this package");
     return false;
   }
   api = table;
