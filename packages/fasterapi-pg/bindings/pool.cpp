@@ -106,6 +106,43 @@ PyObject* open(PyObject* self, PyObject*) {
 
 // ---------------------------------------------------------------- leases
 
+/// Awaitable of a value that is there already: the awaiting coroutine goes on without suspending.
+struct ReadyObject {
+  PyObject_HEAD
+  PyObject* value;  // null once it was taken
+};
+PyTypeObject* g_ready_type = nullptr;
+
+PyObject* make_ready(PyObject* value) {
+  auto* r = PyObject_New(ReadyObject, g_ready_type);
+  if (r) r->value = Py_NewRef(value);
+  return reinterpret_cast<PyObject*>(r);
+}
+PyObject* ready_self(PyObject* self) { return Py_NewRef(self); }
+PySendResult ready_send(PyObject* self, PyObject*, PyObject** result) {
+  PyObject* value = std::exchange(reinterpret_cast<ReadyObject*>(self)->value, nullptr);
+  *result = value ? value : Py_NewRef(Py_None);
+  return PYGEN_RETURN;
+}
+PyObject* ready_next(PyObject* self) {
+  Ref value(std::exchange(reinterpret_cast<ReadyObject*>(self)->value, nullptr));
+  return core_py::stop_iteration(value ? value.get() : Py_None);
+}
+void ready_dealloc(PyObject* self) {
+  PyTypeObject* type = Py_TYPE(self);
+  Py_XDECREF(reinterpret_cast<ReadyObject*>(self)->value);
+  PyObject_Free(self);
+  Py_DECREF(reinterpret_cast<PyObject*>(type));
+}
+PyType_Slot ready_slots[] = {{Py_am_await, reinterpret_cast<void*>(ready_self)},
+                             {Py_am_send, reinterpret_cast<void*>(ready_send)},
+                             {Py_tp_iter, reinterpret_cast<void*>(ready_self)},
+                             {Py_tp_iternext, reinterpret_cast<void*>(ready_next)},
+                             {Py_tp_dealloc, reinterpret_cast<void*>(ready_dealloc)},
+                             {0, nullptr}};
+PyType_Spec ready_spec = {"fasterapi_pg._pg._Ready", sizeof(ReadyObject), 0,
+                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, ready_slots};
+
 /// A future of a connection; `*now` gets the connection itself when it is there already (and the result is null).
 PyObject* lease(Hub& hub, PyObject* pool, Nanos timeout, PyObject** now) {
   *now = nullptr;
@@ -193,13 +230,13 @@ PyObject* acquire(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObj
   return reinterpret_cast<PyObject*>(a);
 }
 
-/// A new reference to a future of the connection.
+/// A new reference to an awaitable of the connection.
 PyObject* acquire_future(AcquireObject* a) {
   PyObject* connection;
   PyObject* future = lease(*as_pool(a->pool)->hub, a->pool, a->timeout, &connection);
   if (connection) {
     Py_XSETREF(a->connection, connection);
-    return done_future(connection);
+    return make_ready(connection);
   }
   if (future) Py_XSETREF(a->future, Py_NewRef(future));
   return future;
@@ -227,7 +264,7 @@ PyObject* acquire_exit(PyObject* self, PyObject*) {
     Py_CLEAR(a->connection);
     if (!ok) return failed_future();
   }
-  return done_future(Py_None);
+  return make_ready(Py_None);
 }
 
 void acquire_dealloc(PyObject* self) {
@@ -430,7 +467,8 @@ bool init_pool(PyObject* module) {
   s_result = PyUnicode_InternFromString("result");
   pool_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
   g_acquire_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&acquire_spec));
-  return s_result && pool_type && g_acquire_type &&
+  g_ready_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&ready_spec));
+  return s_result && pool_type && g_acquire_type && g_ready_type &&
          PyModule_AddObjectRef(module, "BasePool", reinterpret_cast<PyObject*>(pool_type)) == 0 &&
          PyModule_AddObjectRef(module, "Acquire", reinterpret_cast<PyObject*>(g_acquire_type)) == 0;
 }
