@@ -30,7 +30,7 @@ class _NoSelector:
         return None
 
 
-class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
+class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):  # type: ignore[misc]
     """An asyncio event loop whose poll step is the native reactor.
 
     HTTP, PostgreSQL and MCP connections of the FasterAPI packages are handled inside that step, in the same
@@ -66,7 +66,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         if not threadsafe:
             self._check_thread()  # type: ignore[attr-defined]
         self._check_callback(callback, method)  # type: ignore[attr-defined]
-        traceback = format_helpers.extract_stack(sys._getframe(1))  # type: ignore[attr-defined]
+        traceback = format_helpers.extract_stack(sys._getframe(1))
         return traceback
 
     def _debug_run(self, handle: Any) -> None:
@@ -74,7 +74,8 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         handle._run()
         elapsed = self.time() - started
         if elapsed >= self.slow_callback_duration:
-            logger.warning("Executing %s took %.3f seconds", asyncio.base_events._format_handle(handle), elapsed)
+            text = asyncio.base_events._format_handle(handle)  # type: ignore[attr-defined]
+            logger.warning("Executing %s took %.3f seconds", text, elapsed)
 
     # ---- where asyncio's own code would touch its queue
 

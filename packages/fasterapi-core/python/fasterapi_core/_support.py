@@ -20,7 +20,7 @@ def handle_repr(handle: Any) -> str:
     if isinstance(handle, asyncio.TimerHandle):
         parts.append(f"when={handle.when()}")
     if handle._callback is not None:
-        parts.append(format_helpers._format_callback_source(handle._callback, handle._args))  # type: ignore[attr-defined]
+        parts.append(format_helpers._format_callback_source(handle._callback, handle._args))
     if handle._source_traceback:
         frame = handle._source_traceback[-1]
         parts.append(f"created at {frame[0]}:{frame[1]}")
@@ -29,7 +29,7 @@ def handle_repr(handle: Any) -> str:
 
 def report_callback_error(handle: Any, exception: BaseException) -> None:
     """Tells the loop's exception handler what a callback raised, in asyncio's words."""
-    source = format_helpers._format_callback_source(handle._callback, handle._args or ())  # type: ignore[attr-defined]
+    source = format_helpers._format_callback_source(handle._callback, handle._args or ())
     context = {"message": f"Exception in callback {source}", "exception": exception, "handle": handle}
     if handle._source_traceback:
         context["source_traceback"] = handle._source_traceback
