@@ -16,7 +16,10 @@ def test_the_shop_and_its_test() -> None:
     exec(testing, namespace)
     namespace["test_get"]()  # type: ignore[operator]
     with TestClient(namespace["app"]) as client:
-        assert client.put("/items/3", json={"name": "tea", "price": 2.5}).json() == {"name": "tea", "price": 2.5}
+        assert client.put("/items/3", json={"name": "tea", "price": 2.5}).json() == {
+            "name": "tea",
+            "price": 2.5,
+        }
         assert client.put("/items/3", json={"name": "tea"}).status_code == 422
         assert client.get("/items/4").status_code in (200, 404)
 
