@@ -110,10 +110,11 @@ bool Hub::prepare_blocking(bool& posted) {
   Ref loop(running_loop());
   if (!loop) return false;
   if (loop.get() != Py_None) {
-    PyErr_SetString(errors.interface,
-                    "a blocking call on an event loop's thread would stop the loop; use "
-                    "`await pg.exec_async(...)` (or fetch, fetchrow, fetchval, execute), or make the handler a plain "
-                    "`def` function so that it runs in a thread");
+    PyErr_SetString(
+        errors.interface,
+        "a blocking call on an event loop's thread would stop the loop; use "
+        "`await pg.exec_async(...)` (or fetch, fetchrow, fetchval, execute), or make the handler a plain "
+        "`def` function so that it runs in a thread");
     return false;
   }
   posted = reactor_ && !own_reactor_;

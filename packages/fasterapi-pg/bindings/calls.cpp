@@ -92,9 +92,9 @@ PyObject* start(Request* r, Hub& hub, ConnectionObject* connection) {
   } else if (connection->link) {
     connection->link->submit(r);
   } else {
-    r->fail(make_error(connection->released ? errors.interface : errors.connection_missing,
-                       connection->released ? "the connection has been released back to the pool"
-                                            : "the connection is closed"));
+    r->fail(make_error(
+        connection->released ? errors.interface : errors.connection_missing,
+        connection->released ? "the connection has been released back to the pool" : "the connection is closed"));
   }
   return future;
 }
@@ -112,7 +112,8 @@ void wrap_argument_error(std::size_t number, PyObject* value) {
   PyErr_Clear();
   if (shown && PyUnicode_GET_LENGTH(shown.get()) > 40) {  // as asyncpg: long values are cut
     Ref head(PyUnicode_Substring(shown.get(), 0, 25)),
-        tail(PyUnicode_Substring(shown.get(), PyUnicode_GET_LENGTH(shown.get()) - 5, PyUnicode_GET_LENGTH(shown.get())));
+        tail(PyUnicode_Substring(shown.get(), PyUnicode_GET_LENGTH(shown.get()) - 5,
+                                 PyUnicode_GET_LENGTH(shown.get())));
     if (head && tail) shown = Ref(PyUnicode_FromFormat("%U...%U", head.get(), tail.get()));
     PyErr_Clear();
   }
@@ -136,7 +137,8 @@ void name_argument_row(Py_ssize_t row) {
   Py_ssize_t size;
   const char* s = PyUnicode_AsUTF8AndSize(text.get(), &size);
   std::string message(s ? s : "", s ? static_cast<std::size_t>(size) : 0);
-  // "invalid input for query argument $1: ..." -> "invalid input for query argument $1 in element #0 of executemany() sequence: ..."
+  // "invalid input for query argument $1: ..." -> "invalid input for query argument $1 in element #0 of
+  // executemany() sequence: ..."
   std::size_t colon = message.find(": ");
   if (colon != std::string::npos) {
     message.insert(colon, " in element #" + std::to_string(row) + " of executemany() sequence");
@@ -148,12 +150,14 @@ void name_argument_row(Py_ssize_t row) {
 }
 
 void wrong_argument_count(std::size_t expected, std::size_t got) {
-  std::string message = "the server expects " + std::to_string(expected) + (expected == 1 ? " argument" : " arguments") +
-                        " for this query, " + std::to_string(got) + (got == 1 ? " was" : " were") + " passed";
+  std::string message = "the server expects " + std::to_string(expected) +
+                        (expected == 1 ? " argument" : " arguments") + " for this query, " + std::to_string(got) +
+                        (got == 1 ? " was" : " were") + " passed";
   std::string hint = "Check the query against the passed list of arguments.";
   if (expected == 0) {
-    hint += "  Note that parameters are supported only in SELECT, INSERT, UPDATE, DELETE, MERGE and VALUES "
-            "statements, and will *not* work in statements like CREATE VIEW or DECLARE CURSOR.";
+    hint +=
+        "  Note that parameters are supported only in SELECT, INSERT, UPDATE, DELETE, MERGE and VALUES "
+        "statements, and will *not* work in statements like CREATE VIEW or DECLARE CURSOR.";
   }
   Ref text(to_str(message)), note(to_str(hint));
   Ref args(text ? PyTuple_Pack(1, text.get()) : nullptr);

@@ -136,7 +136,8 @@ bool set(Options& o, const char* key, PyObject* v) {
   auto is = [key](const char* name) { return std::strcmp(key, name) == 0; };
   static constexpr const char* kSsl[] = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"};
   static constexpr const char* kBinding[] = {"disable", "prefer", "require"};
-  static constexpr const char* kTargets[] = {"any", "read-write", "read-only", "primary", "standby", "prefer-standby"};
+  static constexpr const char* kTargets[] = {"any",     "read-write", "read-only",
+                                             "primary", "standby",    "prefer-standby"};
   if (is("hosts")) return true;  // taken first
   if (is("user")) return text(v, o.user);
   if (is("database")) return text(v, o.database);
@@ -210,7 +211,8 @@ PyObject* get_hosts(PyObject* self, void*) {
   const auto& list = (*as_config(self)->options)->hosts;
   Ref out(PyList_New(0));
   for (const Host& h : list) {
-    Ref pair(Py_BuildValue("(s#i)", h.name.data(), static_cast<Py_ssize_t>(h.name.size()), static_cast<int>(h.port)));
+    Ref pair(
+        Py_BuildValue("(s#i)", h.name.data(), static_cast<Py_ssize_t>(h.name.size()), static_cast<int>(h.port)));
     if (!out || !pair || PyList_Append(out.get(), pair.get()) != 0) return nullptr;
   }
   return out.release();
@@ -232,18 +234,20 @@ PyGetSetDef getset[] = {{"hosts", get_hosts, nullptr, nullptr, nullptr},
                         {"statement_cache_size", get_cache, nullptr, nullptr, nullptr},
                         {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
-PyType_Slot slots[] = {{Py_tp_new, reinterpret_cast<void*>(config_new)},
-                       {Py_tp_dealloc, reinterpret_cast<void*>(config_dealloc)},
-                       {Py_tp_getset, getset},
-                       {Py_tp_doc, const_cast<char*>("How to reach a server and how to treat it, fully resolved.")},
-                       {0, nullptr}};
+PyType_Slot slots[] = {
+    {Py_tp_new, reinterpret_cast<void*>(config_new)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(config_dealloc)},
+    {Py_tp_getset, getset},
+    {Py_tp_doc, const_cast<char*>("How to reach a server and how to treat it, fully resolved.")},
+    {0, nullptr}};
 PyType_Spec spec = {"fasterapi_pg._pg.ConnectConfig", sizeof(ConfigObject), 0, Py_TPFLAGS_DEFAULT, slots};
 
 }  // namespace
 
 bool init_config(PyObject* module) {
   config_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
-  return config_type && PyModule_AddObjectRef(module, "ConnectConfig", reinterpret_cast<PyObject*>(config_type)) == 0;
+  return config_type &&
+         PyModule_AddObjectRef(module, "ConnectConfig", reinterpret_cast<PyObject*>(config_type)) == 0;
 }
 
 }  // namespace fasterapi::pg::py

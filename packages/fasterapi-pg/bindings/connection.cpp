@@ -103,9 +103,12 @@ PyObject* prepare(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObj
   }
   for (Py_ssize_t i = 0; names && i < PyTuple_GET_SIZE(names); ++i) {
     PyObject *key = PyTuple_GET_ITEM(names, i), *value = args[nargs + i];
-    if (PyUnicode_CompareWithASCIIString(key, "timeout") == 0) timeout = value;
-    else if (PyUnicode_CompareWithASCIIString(key, "record_class") == 0) record = value;
-    else if (PyUnicode_CompareWithASCIIString(key, "statement_class") == 0) cls = value;
+    if (PyUnicode_CompareWithASCIIString(key, "timeout") == 0)
+      timeout = value;
+    else if (PyUnicode_CompareWithASCIIString(key, "record_class") == 0)
+      record = value;
+    else if (PyUnicode_CompareWithASCIIString(key, "statement_class") == 0)
+      cls = value;
     else if (PyUnicode_CompareWithASCIIString(key, "name") != 0) {
       PyErr_Format(PyExc_TypeError, "prepare() got an unexpected keyword argument %R", key);
       return failed_future();
@@ -157,7 +160,8 @@ PyObject* close(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObjec
   auto* c = as_connection(self);
   Call call;
   Nanos timeout;
-  if (!parse_call("close", args, nargs, names, call) || !parse_seconds(call.timeout, 0, timeout)) return failed_future();
+  if (!parse_call("close", args, nargs, names, call) || !parse_seconds(call.timeout, 0, timeout))
+    return failed_future();
   if (!c->link) return done_future(Py_None);
   if (!c->hub->attach()) return failed_future();
   Link* link = c->link;
@@ -185,7 +189,8 @@ PyObject* close_blocking_method(PyObject* self, PyObject* const* args, Py_ssize_
   auto* c = as_connection(self);
   Call call;
   Nanos timeout;
-  if (!parse_call("close_blocking", args, nargs, names, call) || !parse_seconds(call.timeout, 0, timeout)) return nullptr;
+  if (!parse_call("close_blocking", args, nargs, names, call) || !parse_seconds(call.timeout, 0, timeout))
+    return nullptr;
   if (!c->link) Py_RETURN_NONE;
   Link* link = c->link;
   link->leased = false;
@@ -231,7 +236,8 @@ PyObject* cancel(PyObject* self, PyObject*) {
 
 PyObject* get_closed(PyObject* self, void*) {
   auto* c = as_connection(self);
-  return PyBool_FromLong(!c->released && !(c->link && c->link->session && c->link->session->is_open() && !c->link->closing));
+  return PyBool_FromLong(!c->released &&
+                         !(c->link && c->link->session && c->link->session->is_open() && !c->link->closing));
 }
 PyObject* get_released(PyObject* self, void*) { return PyBool_FromLong(as_connection(self)->released); }
 PyObject* get_pid(PyObject* self, void*) {
@@ -268,7 +274,9 @@ PyObject* get_tls(PyObject* self, void*) {
   if (version.empty()) Py_RETURN_NONE;
   return to_str(version);
 }
-PyObject* get_config(PyObject* self, void*) { return Py_NewRef(reinterpret_cast<PyObject*>(as_connection(self)->hub->config)); }
+PyObject* get_config(PyObject* self, void*) {
+  return Py_NewRef(reinterpret_cast<PyObject*>(as_connection(self)->hub->config));
+}
 PyObject* get_in_flight(PyObject* self, void*) {
   auto* c = as_connection(self);
   return PyLong_FromSize_t(c->link ? c->link->in_flight() : 0);
@@ -363,8 +371,10 @@ PyMethodDef methods[] = {
     FASTERAPI_PG_METHOD("fetchrow", (query_method<find, Shape::first>), "The first row, or None."),
     FASTERAPI_PG_METHOD("fetchval", (query_method<find, Shape::value>), "One column of the first row, or None."),
     FASTERAPI_PG_METHOD("execute", (query_method<find, Shape::status>), "Runs a command; its tag."),
-    FASTERAPI_PG_METHOD("executemany", (query_method<find, Shape::many>), "Runs a command for each argument sequence."),
-    FASTERAPI_PG_METHOD("fetchmany", (query_method<find, Shape::many_records>), "Rows of a query for each argument sequence."),
+    FASTERAPI_PG_METHOD("executemany", (query_method<find, Shape::many>),
+                        "Runs a command for each argument sequence."),
+    FASTERAPI_PG_METHOD("fetchmany", (query_method<find, Shape::many_records>),
+                        "Rows of a query for each argument sequence."),
     FASTERAPI_PG_METHOD("query", (query_method<find, Shape::result>), "A lazy result."),
     FASTERAPI_PG_METHOD("simple", (query_method<find, Shape::script>), "Runs a script by the simple protocol."),
     FASTERAPI_PG_METHOD("exec", (blocking_method<find, Shape::result>), "A lazy result; waits."),
@@ -392,8 +402,9 @@ PyGetSetDef getset[] = {{"closed", get_closed, nullptr, nullptr, nullptr},
                         {"config", get_config, nullptr, nullptr, nullptr},
                         {"in_flight", get_in_flight, nullptr, nullptr, nullptr},
                         {nullptr, nullptr, nullptr, nullptr, nullptr}};
-PyMemberDef members[] = {{"__weaklistoffset__", T_PYSSIZET, offsetof(ConnectionObject, weakrefs), READONLY, nullptr},
-                         {nullptr, 0, 0, 0, nullptr}};
+PyMemberDef members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(ConnectionObject, weakrefs), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr}};
 PyType_Slot slots[] = {{Py_tp_new, reinterpret_cast<void*>(refuse_new)},
                        {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
                        {Py_tp_methods, methods},

@@ -31,16 +31,11 @@ Slot* error_slots() {
 }
 
 Slot* value_slots() {
-  static Slot slots[] = {{"Range", &value_types.range},
-                         {"BitString", &value_types.bit_string},
-                         {"Point", &value_types.point},
-                         {"Path", &value_types.path},
-                         {"Polygon", &value_types.polygon},
-                         {"Box", &value_types.box},
-                         {"Line", &value_types.line},
-                         {"LineSegment", &value_types.line_segment},
-                         {"Circle", &value_types.circle},
-                         {nullptr, nullptr}};
+  static Slot slots[] = {{"Range", &value_types.range},     {"BitString", &value_types.bit_string},
+                         {"Point", &value_types.point},     {"Path", &value_types.path},
+                         {"Polygon", &value_types.polygon}, {"Box", &value_types.box},
+                         {"Line", &value_types.line},       {"LineSegment", &value_types.line_segment},
+                         {"Circle", &value_types.circle},   {nullptr, nullptr}};
   return slots;
 }
 

@@ -54,9 +54,9 @@ void Acquisition::cancelled(void* self) noexcept {
 void Acquisition::timed_out(void* self) noexcept {
   auto* a = static_cast<Acquisition*>(self);
   a->gone = true;
-  a->fail(make_error(errors.pool_timeout, "no connection became free in time: " +
-                                              std::to_string(a->hub->links.size()) + " of at most " +
-                                              std::to_string(a->hub->max_size) + " are in use (max_size)"));
+  a->fail(make_error(errors.pool_timeout,
+                     "no connection became free in time: " + std::to_string(a->hub->links.size()) +
+                         " of at most " + std::to_string(a->hub->max_size) + " are in use (max_size)"));
 }
 
 // ---------------------------------------------------------------- life
@@ -421,7 +421,9 @@ void Hub::fail_waiting(const Ref& error) noexcept {
 }
 
 Ref Hub::closed_error() const {
-  return make_error(errors.pool_closed, single ? "the connection is closed" : closed ? "the pool is closed" : "the pool is closing");
+  return make_error(errors.pool_closed, single   ? "the connection is closed"
+                                        : closed ? "the pool is closed"
+                                                 : "the pool is closing");
 }
 
 // ---------------------------------------------------------------- open and close
@@ -443,8 +445,10 @@ void Hub::close() noexcept {
   closing = true;
   for (std::size_t i = 0; i < links.size(); ++i) {
     Link& link = *links[i];
-    if (!link.leased && !link.session) link.close();
-    else if (!link.leased && !link.session->pipelined() && waiting.empty()) link.close();
+    if (!link.leased && !link.session)
+      link.close();
+    else if (!link.leased && !link.session->pipelined() && waiting.empty())
+      link.close();
   }
   if (reactor_ && sweep_) reactor_->defer(*sweep_);
 }

@@ -22,10 +22,10 @@ struct ConfigObject;
 struct Acquisition {
   PyObject* future = nullptr;  // owned; or
   Wait* wait = nullptr;
-  PyObject* owner = nullptr;   // the pool object, owned
+  PyObject* owner = nullptr;  // the pool object, owned
   core::Timer timer;
   Hub* hub;
-  bool gone = false;           // cancelled or timed out
+  bool gone = false;  // cancelled or timed out
   explicit Acquisition(Hub* h);
   ~Acquisition();
   void fail(Ref error) noexcept;
@@ -146,17 +146,17 @@ class Hub {
   std::vector<std::unique_ptr<Link>> links;
   std::deque<Waiter> waiting;
   std::shared_ptr<const Options> options;
-  ConfigObject* config;       // owned
-  Catalog* catalog;           // counted
+  ConfigObject* config;  // owned
+  Catalog* catalog;      // counted
   int min_size, max_size;
   bool multiplex = true;
   std::uint64_t max_queries = 0;
   Nanos max_idle = 0;
   Nanos acquire_timeout = 0;
-  Ref on_connect;             // async callable
+  Ref on_connect;                        // async callable
   PyObject* connection_class = nullptr;  // owned type
   PyTypeObject* record = &record_type;   // owned when not record_type
-  bool single = false;        // a connection of its own, not a pool
+  bool single = false;                   // a connection of its own, not a pool
   bool closing = false, closed = false, opened = false;
   std::vector<PyObject*> open_futures, close_futures;  // owned
   std::vector<Wait*> open_waits, close_waits;

@@ -78,19 +78,27 @@ class Link::Introspect final : public Operation {
                                    : "SELECT 0::pg_catalog.oid WHERE false";
     // Every part of a type is fetched with it, so that one round trip is enough.
     std::string sql =
-        "WITH RECURSIVE parts(oid) AS (SELECT pg_catalog.unnest('{" + list + "}'::pg_catalog.oid[]) UNION "
+        "WITH RECURSIVE parts(oid) AS (SELECT pg_catalog.unnest('{" + list +
+        "}'::pg_catalog.oid[]) UNION "
         "SELECT p.oid FROM parts t JOIN LATERAL ("
-        "SELECT y.typelem FROM pg_catalog.pg_type y WHERE y.oid = t.oid AND y.typelem <> 0 AND y.typcategory = 'A' "
+        "SELECT y.typelem FROM pg_catalog.pg_type y WHERE y.oid = t.oid AND y.typelem <> 0 AND y.typcategory = "
+        "'A' "
         "UNION ALL SELECT y.typbasetype FROM pg_catalog.pg_type y WHERE y.oid = t.oid AND y.typtype = 'd' "
         "UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid "
-        "UNION ALL " + range + " "
-        "UNION ALL SELECT a.atttypid FROM pg_catalog.pg_type y JOIN pg_catalog.pg_attribute a ON a.attrelid = y.typrelid "
+        "UNION ALL " +
+        range +
+        " "
+        "UNION ALL SELECT a.atttypid FROM pg_catalog.pg_type y JOIN pg_catalog.pg_attribute a ON a.attrelid = "
+        "y.typrelid "
         "WHERE y.oid = t.oid AND y.typtype = 'c' AND a.attnum > 0 AND NOT a.attisdropped"
         ") p(oid) ON true) "
         "SELECT t.oid, n.nspname, y.typname, y.typtype, y.typcategory, y.typelem, y.typdelim, y.typbasetype, "
         "coalesce((SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid), 0), "
-        "coalesce((" + range + "), 0), a.attname, a.atttypid "
-        "FROM parts t JOIN pg_catalog.pg_type y ON y.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = y.typnamespace "
+        "coalesce((" +
+        range +
+        "), 0), a.attname, a.atttypid "
+        "FROM parts t JOIN pg_catalog.pg_type y ON y.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = "
+        "y.typnamespace "
         "LEFT JOIN pg_catalog.pg_attribute a ON y.typtype = 'c' AND a.attrelid = y.typrelid AND a.attnum > 0 "
         "AND NOT a.attisdropped ORDER BY t.oid, a.attnum";
     // The list is made of numbers only; the simple protocol needs no statement of its own.
@@ -220,7 +228,8 @@ void Link::set_up() noexcept {
     setting_up = false;
     leased = false;
     handle = nullptr;
-    set_up_done(this, nullptr, make_error(errors.interface, "init= is a coroutine function: it needs a running loop").get());
+    set_up_done(this, nullptr,
+                make_error(errors.interface, "init= is a coroutine function: it needs a running loop").get());
     return;
   }
   PyObject* args[] = {object.get()};
@@ -307,7 +316,8 @@ void Link::on_notice(Session&, const backend::Report& report) noexcept {
   if (!result) PyErr_WriteUnraisable(keep.get());
 }
 
-void Link::on_notification(Session&, std::uint32_t pid, std::string_view channel, std::string_view payload) noexcept {
+void Link::on_notification(Session&, std::uint32_t pid, std::string_view channel,
+                           std::string_view payload) noexcept {
   if (!on_notification_handler) return;
   Ref keep = on_notification_handler;
   Ref c(to_str(channel)), p(to_str(payload));
@@ -394,7 +404,8 @@ bool Link::encode(Request& r) {
     Py_ssize_t rows = PyList_GET_SIZE(r.many.get());
     bool ok = true;
     for (Py_ssize_t i = 0; ok && i < rows; ++i) {
-      Ref row(PySequence_Fast(PyList_GET_ITEM(r.many.get(), i), "executemany() needs a sequence of argument sequences"));
+      Ref row(PySequence_Fast(PyList_GET_ITEM(r.many.get(), i),
+                              "executemany() needs a sequence of argument sequences"));
       ok = static_cast<bool>(row);
       if (!ok) break;
       auto n = static_cast<std::size_t>(PySequence_Fast_GET_SIZE(row.get()));

@@ -31,9 +31,10 @@ NB_MODULE(_pg, m) {
   namespace py = fasterapi::pg::py;
   if (!fasterapi::core::py::import_core()) nb::raise_python_error();
   PyObject* module = m.ptr();
-  if (!py::init_errors() || !py::init_types() || !py::init_statement() || !py::init_hub() || !py::init_record(module) ||
-      !py::init_config(module) || !py::init_result(module) || !py::init_connection(module) ||
-      !py::init_prepared(module) || !py::init_pool(module) || PyModule_AddFunctions(module, py::functions) != 0) {
+  if (!py::init_errors() || !py::init_types() || !py::init_statement() || !py::init_hub() ||
+      !py::init_record(module) || !py::init_config(module) || !py::init_result(module) ||
+      !py::init_connection(module) || !py::init_prepared(module) || !py::init_pool(module) ||
+      PyModule_AddFunctions(module, py::functions) != 0) {
     nb::raise_python_error();
   }
 }

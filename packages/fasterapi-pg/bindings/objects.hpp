@@ -7,14 +7,12 @@
 namespace fasterapi::pg::py {
 
 struct ConfigObject {
-  PyObject_HEAD
-  std::shared_ptr<const Options>* options;
+  PyObject_HEAD std::shared_ptr<const Options>* options;
 };
 
 /// A lease of a link (or the connection of a hub of its own). `link` is null once released or lost.
 struct ConnectionObject {
-  PyObject_HEAD
-  Hub* hub;  // counted
+  PyObject_HEAD Hub* hub;  // counted
   Link* link;
   PyTypeObject* record;  // owned
   bool single, released;
@@ -22,8 +20,7 @@ struct ConnectionObject {
 };
 
 struct PoolObject {
-  PyObject_HEAD
-  Hub* hub;
+  PyObject_HEAD Hub* hub;
   PyObject* weakrefs;
 };
 

@@ -30,16 +30,24 @@ Target find(PyObject* self) {
 }
 
 int init(PyObject* self, PyObject* args, PyObject* kwargs) {
-  static const char* names[] = {"config", "min_size", "max_size", "multiplex", "max_queries",
-                                "max_inactive_connection_lifetime", "acquire_timeout", "connection_class",
-                                "record_class", "on_connect", nullptr};
+  static const char* names[] = {"config",
+                                "min_size",
+                                "max_size",
+                                "multiplex",
+                                "max_queries",
+                                "max_inactive_connection_lifetime",
+                                "acquire_timeout",
+                                "connection_class",
+                                "record_class",
+                                "on_connect",
+                                nullptr};
   PyObject *config, *lifetime = nullptr, *acquire_timeout = nullptr, *connection = nullptr, *record = nullptr,
                     *on_connect = nullptr;
   int low = 10, high = 10, multiplex = 1;
   long long max_queries = 50000;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!|$iipLOOOOO", const_cast<char**>(names), config_type, &config, &low,
-                                   &high, &multiplex, &max_queries, &lifetime, &acquire_timeout, &connection, &record,
-                                   &on_connect)) {
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!|$iipLOOOOO", const_cast<char**>(names), config_type, &config,
+                                   &low, &high, &multiplex, &max_queries, &lifetime, &acquire_timeout, &connection,
+                                   &record, &on_connect)) {
     return -1;
   }
   if (high < 1 || low < 0 || low > high) {
@@ -108,8 +116,7 @@ PyObject* open(PyObject* self, PyObject*) {
 
 /// Awaitable of a value that is there already: the awaiting coroutine goes on without suspending.
 struct ReadyObject {
-  PyObject_HEAD
-  PyObject* value;  // null once it was taken
+  PyObject_HEAD PyObject* value;  // null once it was taken
 };
 PyTypeObject* g_ready_type = nullptr;
 
@@ -134,12 +141,10 @@ void ready_dealloc(PyObject* self) {
   PyObject_Free(self);
   Py_DECREF(reinterpret_cast<PyObject*>(type));
 }
-PyType_Slot ready_slots[] = {{Py_am_await, reinterpret_cast<void*>(ready_self)},
-                             {Py_am_send, reinterpret_cast<void*>(ready_send)},
-                             {Py_tp_iter, reinterpret_cast<void*>(ready_self)},
-                             {Py_tp_iternext, reinterpret_cast<void*>(ready_next)},
-                             {Py_tp_dealloc, reinterpret_cast<void*>(ready_dealloc)},
-                             {0, nullptr}};
+PyType_Slot ready_slots[] = {
+    {Py_am_await, reinterpret_cast<void*>(ready_self)},      {Py_am_send, reinterpret_cast<void*>(ready_send)},
+    {Py_tp_iter, reinterpret_cast<void*>(ready_self)},       {Py_tp_iternext, reinterpret_cast<void*>(ready_next)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(ready_dealloc)}, {0, nullptr}};
 PyType_Spec ready_spec = {"fasterapi_pg._pg._Ready", sizeof(ReadyObject), 0,
                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, ready_slots};
 
@@ -204,8 +209,7 @@ PyObject* owns(PyObject* self, PyObject* connection) {
 }
 
 struct AcquireObject {
-  PyObject_HEAD
-  PyObject* pool;
+  PyObject_HEAD PyObject* pool;
   PyObject* connection;  // once it is known
   PyObject* future;      // or what will bring it
   Nanos timeout;
@@ -277,10 +281,9 @@ void acquire_dealloc(PyObject* self) {
   Py_DECREF(reinterpret_cast<PyObject*>(type));
 }
 
-PyMethodDef acquire_methods[] = {
-    {"__aenter__", acquire_enter, METH_NOARGS, nullptr},
-    {"__aexit__", acquire_exit, METH_VARARGS, nullptr},
-    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef acquire_methods[] = {{"__aenter__", acquire_enter, METH_NOARGS, nullptr},
+                                 {"__aexit__", acquire_exit, METH_VARARGS, nullptr},
+                                 {nullptr, nullptr, 0, nullptr}};
 PyType_Slot acquire_slots[] = {{Py_am_await, reinterpret_cast<void*>(acquire_await)},
                                {Py_tp_dealloc, reinterpret_cast<void*>(acquire_dealloc)},
                                {Py_tp_methods, acquire_methods},
@@ -308,7 +311,8 @@ PyObject* close_blocking_method(PyObject* self, PyObject* const* args, Py_ssize_
   Hub* hub = hub_of(self);
   Call call;
   Nanos timeout;
-  if (!hub || !parse_call("close_blocking", args, nargs, names, call) || !parse_seconds(call.timeout, 0, timeout)) {
+  if (!hub || !parse_call("close_blocking", args, nargs, names, call) ||
+      !parse_seconds(call.timeout, 0, timeout)) {
     return nullptr;
   }
   return close_blocking(*hub, timeout);
@@ -320,12 +324,14 @@ struct CloseTimer {
   core::Timer timer;
   Hub* hub;
   explicit CloseTimer(Hub* h)
-      : timer([](void* self) noexcept {
-          auto* t = static_cast<CloseTimer*>(self);
-          t->hub->terminate();
-          t->hub->unref();
-          delete t;
-        }, this),
+      : timer(
+            [](void* self) noexcept {
+              auto* t = static_cast<CloseTimer*>(self);
+              t->hub->terminate();
+              t->hub->unref();
+              delete t;
+            },
+            this),
         hub(h) {
     h->ref();
   }
@@ -395,13 +401,27 @@ std::size_t idle_of(const Hub& h) {
   for (const auto& l : h.links) n += l->idle();
   return n;
 }
-PyObject* get_size(PyObject* s, void*) { return with_hub(s, [](Hub& h) { return PyLong_FromSize_t(size_of(h)); }); }
-PyObject* get_idle(PyObject* s, void*) { return with_hub(s, [](Hub& h) { return PyLong_FromSize_t(idle_of(h)); }); }
-PyObject* get_min(PyObject* s, void*) { return with_hub(s, [](Hub& h) { return PyLong_FromLong(h.min_size); }); }
-PyObject* get_max(PyObject* s, void*) { return with_hub(s, [](Hub& h) { return PyLong_FromLong(h.max_size); }); }
-PyObject* get_closing(PyObject* s, void*) { return with_hub(s, [](Hub& h) { return PyBool_FromLong(h.closing); }); }
-PyObject* get_closed(PyObject* s, void*) { return with_hub(s, [](Hub& h) { return PyBool_FromLong(h.closed); }); }
-PyObject* get_opened(PyObject* s, void*) { return with_hub(s, [](Hub& h) { return PyBool_FromLong(h.opened); }); }
+PyObject* get_size(PyObject* s, void*) {
+  return with_hub(s, [](Hub& h) { return PyLong_FromSize_t(size_of(h)); });
+}
+PyObject* get_idle(PyObject* s, void*) {
+  return with_hub(s, [](Hub& h) { return PyLong_FromSize_t(idle_of(h)); });
+}
+PyObject* get_min(PyObject* s, void*) {
+  return with_hub(s, [](Hub& h) { return PyLong_FromLong(h.min_size); });
+}
+PyObject* get_max(PyObject* s, void*) {
+  return with_hub(s, [](Hub& h) { return PyLong_FromLong(h.max_size); });
+}
+PyObject* get_closing(PyObject* s, void*) {
+  return with_hub(s, [](Hub& h) { return PyBool_FromLong(h.closing); });
+}
+PyObject* get_closed(PyObject* s, void*) {
+  return with_hub(s, [](Hub& h) { return PyBool_FromLong(h.closed); });
+}
+PyObject* get_opened(PyObject* s, void*) {
+  return with_hub(s, [](Hub& h) { return PyBool_FromLong(h.opened); });
+}
 
 PyObject* stats(PyObject* self, PyObject*) {
   Hub* hub = hub_of(self);
@@ -410,16 +430,18 @@ PyObject* stats(PyObject* self, PyObject*) {
   std::size_t in_flight = 0;
   for (const auto& l : hub->links) {
     in_flight += l->in_flight();
-    if (l->session && l->session->is_open()) received += l->session->bytes_received(), sent += l->session->bytes_sent();
+    if (l->session && l->session->is_open())
+      received += l->session->bytes_received(), sent += l->session->bytes_sent();
   }
   const Hub::Stats& s = hub->stats;
   return Py_BuildValue("{s:n,s:n,s:n,s:n,s:n,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K}", "size",
-                       static_cast<Py_ssize_t>(size_of(*hub)), "idle", static_cast<Py_ssize_t>(idle_of(*hub)), "leased",
-                       static_cast<Py_ssize_t>(hub->leased_count()), "waiting",
-                       static_cast<Py_ssize_t>(hub->waiting.size()), "in_flight", static_cast<Py_ssize_t>(in_flight),
-                       "queries", s.queries, "shared_queries", s.shared, "exclusive_queries", s.exclusive, "connects",
-                       s.connects, "connect_errors", s.connect_errors, "resets", s.resets, "prepared", s.prepared, "healed",
-                       s.healed, "cancelled", s.cancelled, "bytes_received", received, "bytes_sent", sent);
+                       static_cast<Py_ssize_t>(size_of(*hub)), "idle", static_cast<Py_ssize_t>(idle_of(*hub)),
+                       "leased", static_cast<Py_ssize_t>(hub->leased_count()), "waiting",
+                       static_cast<Py_ssize_t>(hub->waiting.size()), "in_flight",
+                       static_cast<Py_ssize_t>(in_flight), "queries", s.queries, "shared_queries", s.shared,
+                       "exclusive_queries", s.exclusive, "connects", s.connects, "connect_errors",
+                       s.connect_errors, "resets", s.resets, "prepared", s.prepared, "healed", s.healed,
+                       "cancelled", s.cancelled, "bytes_received", received, "bytes_sent", sent);
 }
 
 PyMethodDef methods[] = {
@@ -429,8 +451,10 @@ PyMethodDef methods[] = {
     FASTERAPI_PG_METHOD("fetchrow", (query_method<find, Shape::first>), "The first row, or None."),
     FASTERAPI_PG_METHOD("fetchval", (query_method<find, Shape::value>), "One column of the first row, or None."),
     FASTERAPI_PG_METHOD("execute", (query_method<find, Shape::status>), "Runs a command; its tag."),
-    FASTERAPI_PG_METHOD("executemany", (query_method<find, Shape::many>), "Runs a command for each argument sequence."),
-    FASTERAPI_PG_METHOD("fetchmany", (query_method<find, Shape::many_records>), "Rows of a query for each argument sequence."),
+    FASTERAPI_PG_METHOD("executemany", (query_method<find, Shape::many>),
+                        "Runs a command for each argument sequence."),
+    FASTERAPI_PG_METHOD("fetchmany", (query_method<find, Shape::many_records>),
+                        "Rows of a query for each argument sequence."),
     FASTERAPI_PG_METHOD("query", (query_method<find, Shape::result>), "A lazy result."),
     FASTERAPI_PG_METHOD("exec", (blocking_method<find, Shape::result>), "A lazy result; waits."),
     FASTERAPI_PG_METHOD("exec_script", (blocking_method<find, Shape::script>), "Runs a script; waits."),
@@ -445,21 +469,24 @@ PyMethodDef methods[] = {
     {"set_config", set_config, METH_O, "For connections opened from now on."},
     {"stats", stats, METH_NOARGS, "Counters."},
     {nullptr, nullptr, 0, nullptr}};
-PyGetSetDef getset[] = {{"size", get_size, nullptr, nullptr, nullptr},       {"idle", get_idle, nullptr, nullptr, nullptr},
-                        {"min_size", get_min, nullptr, nullptr, nullptr},    {"max_size", get_max, nullptr, nullptr, nullptr},
-                        {"closing", get_closing, nullptr, nullptr, nullptr}, {"closed", get_closed, nullptr, nullptr, nullptr},
-                        {"opened", get_opened, nullptr, nullptr, nullptr},   {nullptr, nullptr, nullptr, nullptr, nullptr}};
+PyGetSetDef getset[] = {
+    {"size", get_size, nullptr, nullptr, nullptr},       {"idle", get_idle, nullptr, nullptr, nullptr},
+    {"min_size", get_min, nullptr, nullptr, nullptr},    {"max_size", get_max, nullptr, nullptr, nullptr},
+    {"closing", get_closing, nullptr, nullptr, nullptr}, {"closed", get_closed, nullptr, nullptr, nullptr},
+    {"opened", get_opened, nullptr, nullptr, nullptr},   {nullptr, nullptr, nullptr, nullptr, nullptr}};
 PyMemberDef members[] = {{"__weaklistoffset__", T_PYSSIZET, offsetof(PoolObject, weakrefs), READONLY, nullptr},
                          {nullptr, 0, 0, 0, nullptr}};
-PyType_Slot slots[] = {{Py_tp_new, reinterpret_cast<void*>(PyType_GenericNew)},
-                       {Py_tp_init, reinterpret_cast<void*>(init)},
-                       {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
-                       {Py_tp_methods, methods},
-                       {Py_tp_getset, getset},
-                       {Py_tp_members, members},
-                       {Py_tp_doc, const_cast<char*>("Connections of one database, shared by concurrent queries.")},
-                       {0, nullptr}};
-PyType_Spec spec = {"fasterapi_pg._pg.BasePool", sizeof(PoolObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+PyType_Slot slots[] = {
+    {Py_tp_new, reinterpret_cast<void*>(PyType_GenericNew)},
+    {Py_tp_init, reinterpret_cast<void*>(init)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, getset},
+    {Py_tp_members, members},
+    {Py_tp_doc, const_cast<char*>("Connections of one database, shared by concurrent queries.")},
+    {0, nullptr}};
+PyType_Spec spec = {"fasterapi_pg._pg.BasePool", sizeof(PoolObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+                    slots};
 
 }  // namespace
 

@@ -23,14 +23,15 @@ struct StatementBody {
   Ref record_ref;
 };
 struct StatementObject {
-  PyObject_HEAD
-  StatementBody* body;
+  PyObject_HEAD StatementBody* body;
   PyObject* status;
   PyObject* weakrefs;
 };
 
 StatementBody& body(PyObject* self) { return *reinterpret_cast<StatementObject*>(self)->body; }
-ConnectionObject* connection(const StatementBody& b) { return reinterpret_cast<ConnectionObject*>(b.connection.get()); }
+ConnectionObject* connection(const StatementBody& b) {
+  return reinterpret_cast<ConnectionObject*>(b.connection.get());
+}
 PyStatement& statement(const StatementBody& b) { return *static_cast<PyStatement*>(b.statement.get()); }
 
 bool check(ConnectionObject* c, const char* what) {
@@ -104,7 +105,8 @@ PyMethodDef methods[] = {
     FASTERAPI_PG_METHOD("fetchval", (query_method<find, Shape::value>), "One column of the first row, or None."),
     FASTERAPI_PG_METHOD("execute", (query_method<find, Shape::status>), "Runs it; its command tag."),
     FASTERAPI_PG_METHOD("executemany", (query_method<find, Shape::many>), "Runs it for each argument sequence."),
-    FASTERAPI_PG_METHOD("fetchmany", (query_method<find, Shape::many_records>), "Rows for each argument sequence."),
+    FASTERAPI_PG_METHOD("fetchmany", (query_method<find, Shape::many_records>),
+                        "Rows for each argument sequence."),
     FASTERAPI_PG_METHOD("exec", (blocking_method<find, Shape::result>), "A lazy result; waits."),
     {nullptr, nullptr, 0, nullptr}};
 PyGetSetDef getset[] = {{"connection", get_connection, nullptr, nullptr, nullptr},
@@ -114,8 +116,9 @@ PyGetSetDef getset[] = {{"connection", get_connection, nullptr, nullptr, nullptr
                         {"parameters", get_parameters, nullptr, nullptr, nullptr},
                         {"attributes", get_attributes, nullptr, nullptr, nullptr},
                         {nullptr, nullptr, nullptr, nullptr, nullptr}};
-PyMemberDef members[] = {{"__weaklistoffset__", T_PYSSIZET, offsetof(StatementObject, weakrefs), READONLY, nullptr},
-                         {nullptr, 0, 0, 0, nullptr}};
+PyMemberDef members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(StatementObject, weakrefs), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr}};
 PyType_Slot slots[] = {{Py_tp_new, reinterpret_cast<void*>(refuse_new)},
                        {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
                        {Py_tp_methods, methods},
@@ -137,8 +140,7 @@ struct PortalBody {
   bool exhausted = false, closed = false;
 };
 struct PortalObject {
-  PyObject_HEAD
-  PortalBody* body;
+  PyObject_HEAD PortalBody* body;
 };
 
 PortalBody& portal(PyObject* self) { return *reinterpret_cast<PortalObject*>(self)->body; }

@@ -10,8 +10,8 @@ struct Target {
   Hub* hub;
   ConnectionObject* connection;  // nullptr: the pool chooses
   PyTypeObject* record;
-  PyObject* sql;                 // of a prepared statement; nullptr: the first argument
-  Statement* statement;          // of a prepared statement
+  PyObject* sql;         // of a prepared statement; nullptr: the first argument
+  Statement* statement;  // of a prepared statement
 };
 
 using Find = Target (*)(PyObject* self);
@@ -28,7 +28,8 @@ inline Request* make_request(const char* name, Shape shape, const Target& t, PyO
   }
   bool bulk = shape == Shape::many || shape == Shape::many_records;
   if (bulk && call.count != first + 1) {
-    PyErr_Format(PyExc_TypeError, "%s() takes %s one sequence of argument sequences", name, t.sql ? "" : "the query and");
+    PyErr_Format(PyExc_TypeError, "%s() takes %s one sequence of argument sequences", name,
+                 t.sql ? "" : "the query and");
     return nullptr;
   }
   Request* r = Request::make(shape);
@@ -70,6 +71,6 @@ PyObject* blocking_method(PyObject* self, PyObject* const* args, Py_ssize_t narg
 }
 
 #define FASTERAPI_PG_METHOD(name, function, doc) \
-  {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function)), METH_FASTCALL | METH_KEYWORDS, doc}
+  { name, reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function)), METH_FASTCALL | METH_KEYWORDS, doc }
 
 }  // namespace fasterapi::pg::py

@@ -5,7 +5,7 @@
 namespace fasterapi::pg::py {
 namespace {
 
-constexpr Py_ssize_t kFreeSizes = 20;   // records of fewer columns are recycled
+constexpr Py_ssize_t kFreeSizes = 20;  // records of fewer columns are recycled
 constexpr unsigned kFreePerSize = 1024;
 struct FreeList {
   Record* head = nullptr;  // linked through `shape`
@@ -140,7 +140,8 @@ PyObject* repr(PyObject* self) {
   }
   Ref blank(ok ? PyUnicode_FromString(" ") : nullptr);
   Ref joined(blank ? PyUnicode_Join(blank.get(), parts.get()) : nullptr);
-  PyObject* text = joined ? PyUnicode_FromFormat(Py_SIZE(r) ? "<Record %U>" : "<Record%U>", joined.get()) : nullptr;
+  PyObject* text =
+      joined ? PyUnicode_FromFormat(Py_SIZE(r) ? "<Record %U>" : "<Record%U>", joined.get()) : nullptr;
   Py_ReprLeave(self);
   return text;
 }
@@ -171,13 +172,12 @@ PyObject* refuse_new(PyTypeObject* type, PyObject*, PyObject*) {
   return PyErr_Format(PyExc_TypeError, "cannot create '%s' instances", type->tp_name);
 }
 
-PyMethodDef methods[] = {
-    {"get", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(get)), METH_FASTCALL,
-     "get(key, default=None, /)\n--\n\nThe value of the column, or the default."},
-    {"keys", keys, METH_NOARGS, "keys()\n--\n\nIterator over the column names."},
-    {"values", values, METH_NOARGS, "values()\n--\n\nIterator over the values."},
-    {"items", items, METH_NOARGS, "items()\n--\n\nIterator over (name, value) pairs."},
-    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef methods[] = {{"get", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(get)), METH_FASTCALL,
+                          "get(key, default=None, /)\n--\n\nThe value of the column, or the default."},
+                         {"keys", keys, METH_NOARGS, "keys()\n--\n\nIterator over the column names."},
+                         {"values", values, METH_NOARGS, "values()\n--\n\nIterator over the values."},
+                         {"items", items, METH_NOARGS, "items()\n--\n\nIterator over (name, value) pairs."},
+                         {nullptr, nullptr, 0, nullptr}};
 
 PySequenceMethods sequence;
 PyMappingMethods mapping;

@@ -1,6 +1,6 @@
 #pragma once
-// Record: one row, a sequence of values that is also a mapping by column name; RecordShape: the names, shared by all
-// rows of a statement.
+// Record: one row, a sequence of values that is also a mapping by column name; RecordShape: the names, shared by
+// all rows of a statement.
 //   Cost     a record comes from a free list; it is tracked by the garbage collector only when a value of its
 //            statement can refer back to it (lists, composites, results of custom codecs)
 #include "python.hpp"
@@ -8,15 +8,13 @@
 namespace fasterapi::pg::py {
 
 struct RecordShape {
-  PyObject_HEAD
-  PyObject* names;    // tuple of str
-  PyObject* indexes;  // dict: name -> position; the last of equal names wins
+  PyObject_HEAD PyObject* names;  // tuple of str
+  PyObject* indexes;              // dict: name -> position; the last of equal names wins
   bool track;
 };
 
 struct Record {
-  PyObject_VAR_HEAD
-  Py_hash_t hash;
+  PyObject_VAR_HEAD Py_hash_t hash;
   RecordShape* shape;
   PyObject* items[1];
 };

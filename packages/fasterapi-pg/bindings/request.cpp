@@ -222,8 +222,7 @@ bool Request::on_row(std::string_view body) noexcept {
       ++rows_.count;
       break;
     }
-    default:
-      return false;
+    default: return false;
   }
   if (error == RowError::malformed) return false;
   if (error == RowError::python) error_ = take_error();
@@ -242,24 +241,16 @@ PyObject* Request::take_result() {
   PyObject* value = std::exchange(value_, nullptr);
   switch (shape) {
     case Shape::records:
-    case Shape::many_records:
-      return value ? value : PyList_New(0);
-    case Shape::portal_fetch:
-      return finish_portal_fetch(*this, value ? value : PyList_New(0), suspended_);
+    case Shape::many_records: return value ? value : PyList_New(0);
+    case Shape::portal_fetch: return finish_portal_fetch(*this, value ? value : PyList_New(0), suspended_);
     case Shape::first:
-    case Shape::value:
-      return value ? value : Py_NewRef(Py_None);
+    case Shape::value: return value ? value : Py_NewRef(Py_None);
     case Shape::status:
-    case Shape::script:
-      return to_str(tag_);
-    case Shape::result:
-      return make_result(*rows_of(), record, std::move(rows_), tag_);
-    case Shape::many:
-      return Py_NewRef(Py_None);
-    case Shape::prepare:
-      return make_statement_object(*this);
-    case Shape::portal_bind:
-      return make_portal(*this);
+    case Shape::script: return to_str(tag_);
+    case Shape::result: return make_result(*rows_of(), record, std::move(rows_), tag_);
+    case Shape::many: return Py_NewRef(Py_None);
+    case Shape::prepare: return make_statement_object(*this);
+    case Shape::portal_bind: return make_portal(*this);
   }
   return nullptr;
 }
@@ -302,7 +293,8 @@ void Request::on_ready(Session& session, char status) noexcept {
     if (abandoned()) {
       drop();
     } else if (copy_ && (!failed() || report().sqlstate() == "57014")) {
-      fail(make_error(errors.interface, "COPY FROM STDIN and COPY TO STDOUT need the copy_ methods of a connection"));
+      fail(make_error(errors.interface,
+                      "COPY FROM STDIN and COPY TO STDOUT need the copy_ methods of a connection"));
     } else if (failed()) {
       fail(server_error(report().fields, sql ? sql.get() : nullptr));
     } else {
@@ -350,7 +342,8 @@ Ref server_error(const std::vector<std::pair<char, std::string>>& fields, PyObje
   if (!errors.factory) return make_error(PyExc_RuntimeError, message);
   Ref error(PyObject_CallFunctionObjArgs(errors.factory, dict.get(), sql ? sql : Py_None, nullptr));
   if (!error) return take_error();
-  if (!PyExceptionInstance_Check(error.get())) return make_error(PyExc_TypeError, "the error factory made no exception");
+  if (!PyExceptionInstance_Check(error.get()))
+    return make_error(PyExc_TypeError, "the error factory made no exception");
   return error;
 }
 
@@ -366,26 +359,13 @@ Ref failure_error(const Failure& why, bool lost, bool safe_to_retry) {
   PyObject* type = errors.connection_lost;
   switch (why.kind) {
     case Failure::Kind::connect:
-    case Failure::Kind::tls:
-      type = lost ? errors.connection_lost : errors.cannot_connect;
-      break;
-    case Failure::Kind::timeout:
-      type = errors.timeout;
-      break;
-    case Failure::Kind::authentication:
-      type = errors.authentication;
-      break;
-    case Failure::Kind::protocol:
-      type = errors.protocol;
-      break;
-    case Failure::Kind::mismatch:
-      type = errors.target;
-      break;
-    case Failure::Kind::closed:
-      type = errors.connection_missing;
-      break;
-    default:
-      break;
+    case Failure::Kind::tls: type = lost ? errors.connection_lost : errors.cannot_connect; break;
+    case Failure::Kind::timeout: type = errors.timeout; break;
+    case Failure::Kind::authentication: type = errors.authentication; break;
+    case Failure::Kind::protocol: type = errors.protocol; break;
+    case Failure::Kind::mismatch: type = errors.target; break;
+    case Failure::Kind::closed: type = errors.connection_missing; break;
+    default: break;
   }
   Ref error = make_error(type, why.message);
   if (error) {

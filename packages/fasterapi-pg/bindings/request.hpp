@@ -21,16 +21,28 @@ class Link;
 class Request;
 struct Acquisition;
 
-enum class Shape : std::uint8_t { records, first, value, status, result, many, many_records, script, prepare, portal_bind, portal_fetch };
+enum class Shape : std::uint8_t {
+  records,
+  first,
+  value,
+  status,
+  result,
+  many,
+  many_records,
+  script,
+  prepare,
+  portal_bind,
+  portal_fetch
+};
 
 /// Where a blocked thread waits for its result.
 struct Wait {
-  bool done = false;       // like all members down to error: guarded by the GIL
-  Request* request = nullptr;       // who will resolve it; or
+  bool done = false;           // like all members down to error: guarded by the GIL
+  Request* request = nullptr;  // who will resolve it; or
   Acquisition* lease = nullptr;
   PyObject* value = nullptr;
   PyObject* error = nullptr;
-  std::mutex mutex;        // only for the condition
+  std::mutex mutex;  // only for the condition
   std::condition_variable ready;
   bool signalled = false;
   /// The value, or the error raised.
@@ -48,19 +60,19 @@ class Request final : public Operation {
 
   // ---- what is asked (set by the caller before submit)
   Shape shape;
-  bool exclusive = false;            // runs as a lease of its own
-  bool on_lease = false;             // went through a lane: belongs to whoever holds the lease
+  bool exclusive = false;  // runs as a lease of its own
+  bool on_lease = false;   // went through a lane: belongs to whoever holds the lease
   std::uint8_t retries = 0;
-  std::uint32_t limit = 0;           // portal_fetch
-  Ref sql;                           // str
+  std::uint32_t limit = 0;  // portal_fetch
+  Ref sql;                  // str
   StatementRef statement_ref;
-  std::vector<Ref> args;             // of one execution
-  Ref many;                          // list of sequences, for many and many_records
-  Ref owner;                         // connection handle or pool, kept alive
+  std::vector<Ref> args;  // of one execution
+  Ref many;               // list of sequences, for many and many_records
+  Ref owner;              // connection handle or pool, kept alive
   PyTypeObject* record = &record_type;
   Ref record_ref;
-  Ref column;                        // of fetchval: int or str; null means 0
-  Ref extra;                         // prepare: class of the statement object
+  Ref column;  // of fetchval: int or str; null means 0
+  Ref extra;   // prepare: class of the statement object
   std::string portal;
   Nanos timeout = 0;
 
@@ -83,8 +95,8 @@ class Request final : public Operation {
   void succeed(PyObject* value) noexcept;
   void fail(Ref error) noexcept;
   void fail_current() noexcept { fail(take_error()); }
-  void drop() noexcept;              // abandoned: just delete
-  void forget_result() noexcept;     // before it is sent again
+  void drop() noexcept;           // abandoned: just delete
+  void forget_result() noexcept;  // before it is sent again
   double cost() const noexcept { return cost_; }
   double cost_ = 0;
   Nanos started = 0;
@@ -111,8 +123,8 @@ class Request final : public Operation {
   PyObject* take_result();
 
   core::Timer timer_;
-  StatementRef actual_;   // described differently than we knew
-  PyObject* value_ = nullptr;   // list, record or value
+  StatementRef actual_;        // described differently than we knew
+  PyObject* value_ = nullptr;  // list, record or value
   Ref error_;
   RowStore rows_;
   std::string tag_;

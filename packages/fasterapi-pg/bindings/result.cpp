@@ -21,8 +21,7 @@ struct ResultBody {
   Ref record;  // class of the rows
 };
 struct ResultObject {
-  PyObject_HEAD
-  ResultBody* body;
+  PyObject_HEAD ResultBody* body;
 };
 
 ResultBody& body(PyObject* self) { return *reinterpret_cast<ResultObject*>(self)->body; }
@@ -82,7 +81,8 @@ PyObject* dicts(PyObject* self, PyObject*) {
     Ref values(checked(decode_row_tuple(statement(b), row, error), error));
     Ref dict(values ? PyDict_New() : nullptr);
     for (Py_ssize_t i = 0; dict && i < PyTuple_GET_SIZE(values.get()); ++i) {
-      if (PyDict_SetItem(dict.get(), PyTuple_GET_ITEM(names, i), PyTuple_GET_ITEM(values.get(), i)) != 0) return nullptr;
+      if (PyDict_SetItem(dict.get(), PyTuple_GET_ITEM(names, i), PyTuple_GET_ITEM(values.get(), i)) != 0)
+        return nullptr;
     }
     return dict.release();
   });
@@ -101,8 +101,8 @@ PyObject* first(PyObject* self, PyObject*) {
 }
 bool single(ResultBody& b) {
   if (b.rows.count <= 1) return true;
-  Ref error = make_error(errors.multiple_results,
-                         "the query returned " + std::to_string(b.rows.count) + " rows where at most one is expected");
+  Ref error = make_error(errors.multiple_results, "the query returned " + std::to_string(b.rows.count) +
+                                                      " rows where at most one is expected");
   PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
   return false;
 }
@@ -182,7 +182,9 @@ PyObject* refuse_new(PyTypeObject* type, PyObject*, PyObject*) {
 // ---------------------------------------------------------------- description
 
 PyObject* get_status(PyObject* self, void*) { return to_str(body(self).tag); }
-PyObject* get_rowcount(PyObject* self, void*) { return PyLong_FromLongLong(backend::affected_rows(body(self).tag)); }
+PyObject* get_rowcount(PyObject* self, void*) {
+  return PyLong_FromLongLong(backend::affected_rows(body(self).tag));
+}
 PyObject* get_columns(PyObject* self, void*) { return Py_NewRef(statement(body(self)).shape->names); }
 PyObject* get_column_types(PyObject* self, void*) {
   const PyStatement& s = statement(body(self));
@@ -199,38 +201,42 @@ PyMethodDef methods[] = {
     {"all", all, METH_NOARGS, "all()\n--\n\nEvery row, as a list of records."},
     {"first", first, METH_NOARGS, "first()\n--\n\nThe first row, or None."},
     {"one", one, METH_NOARGS, "one()\n--\n\nThe only row; an error when there is none or more than one."},
-    {"one_or_none", one_or_none, METH_NOARGS, "one_or_none()\n--\n\nThe only row or None; an error when there are more."},
+    {"one_or_none", one_or_none, METH_NOARGS,
+     "one_or_none()\n--\n\nThe only row or None; an error when there are more."},
     {"scalar", scalar, METH_NOARGS, "scalar()\n--\n\nFirst column of the first row; None without rows."},
     {"scalars", scalars, METH_NOARGS, "scalars()\n--\n\nFirst column of every row."},
     {"tuples", tuples, METH_NOARGS, "tuples()\n--\n\nEvery row as a plain tuple."},
     {"dicts", dicts, METH_NOARGS, "dicts()\n--\n\nEvery row as a dict."},
     {nullptr, nullptr, 0, nullptr}};
-PyGetSetDef getset[] = {{"status", get_status, nullptr, "Command tag, such as 'SELECT 3'.", nullptr},
-                        {"rowcount", get_rowcount, nullptr, "Rows the command touched; -1 when it has no count.", nullptr},
-                        {"columns", get_columns, nullptr, "Names of the columns.", nullptr},
-                        {"column_types", get_column_types, nullptr, "Names and types of the columns.", nullptr},
-                        {nullptr, nullptr, nullptr, nullptr, nullptr}};
-PyType_Slot slots[] = {{Py_tp_new, reinterpret_cast<void*>(refuse_new)},
-                       {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
-                       {Py_tp_methods, methods},
-                       {Py_tp_getset, getset},
-                       {Py_tp_iter, reinterpret_cast<void*>(iterate)},
-                       {Py_tp_repr, reinterpret_cast<void*>(repr)},
-                       {Py_sq_length, reinterpret_cast<void*>(length)},
-                       {Py_sq_item, reinterpret_cast<void*>(item)},
-                       {Py_mp_length, reinterpret_cast<void*>(length)},
-                       {Py_mp_subscript, reinterpret_cast<void*>(subscript)},
-                       {Py_tp_doc, const_cast<char*>("The rows of one query as received; values are decoded when touched.")},
-                       {0, nullptr}};
+PyGetSetDef getset[] = {
+    {"status", get_status, nullptr, "Command tag, such as 'SELECT 3'.", nullptr},
+    {"rowcount", get_rowcount, nullptr, "Rows the command touched; -1 when it has no count.", nullptr},
+    {"columns", get_columns, nullptr, "Names of the columns.", nullptr},
+    {"column_types", get_column_types, nullptr, "Names and types of the columns.", nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+PyType_Slot slots[] = {
+    {Py_tp_new, reinterpret_cast<void*>(refuse_new)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, getset},
+    {Py_tp_iter, reinterpret_cast<void*>(iterate)},
+    {Py_tp_repr, reinterpret_cast<void*>(repr)},
+    {Py_sq_length, reinterpret_cast<void*>(length)},
+    {Py_sq_item, reinterpret_cast<void*>(item)},
+    {Py_mp_length, reinterpret_cast<void*>(length)},
+    {Py_mp_subscript, reinterpret_cast<void*>(subscript)},
+    {Py_tp_doc, const_cast<char*>("The rows of one query as received; values are decoded when touched.")},
+    {0, nullptr}};
 PyType_Spec spec = {"fasterapi_pg._pg.BaseResult", sizeof(ResultObject), 0,
                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_SEQUENCE, slots};
 
-PyStructSequence_Field column_fields[] = {{"name", "column name"},
-                                          {"type_oid", "object identifier of the type"},
-                                          {"type_name", "name of the type"},
-                                          {"type_schema", "schema of the type"},
-                                          {"type_kind", "scalar, array, composite, range, multirange, domain or enum"},
-                                          {nullptr, nullptr}};
+PyStructSequence_Field column_fields[] = {
+    {"name", "column name"},
+    {"type_oid", "object identifier of the type"},
+    {"type_name", "name of the type"},
+    {"type_schema", "schema of the type"},
+    {"type_kind", "scalar, array, composite, range, multirange, domain or enum"},
+    {nullptr, nullptr}};
 PyStructSequence_Desc column_desc = {"fasterapi_pg._pg.Column", "A result column.", column_fields, 5};
 
 }  // namespace
@@ -239,7 +245,10 @@ PyObject* make_result(PyStatement& s, PyTypeObject* record, RowStore&& rows, con
   PyTypeObject* type = g_result_class ? g_result_class : result_type;
   auto* self = reinterpret_cast<ResultObject*>(type->tp_alloc(type, 0));
   if (!self) return nullptr;
-  self->body = new ResultBody{StatementRef(&s), std::move(rows), {}, tag,
+  self->body = new ResultBody{StatementRef(&s),
+                              std::move(rows),
+                              {},
+                              tag,
                               record == &record_type ? Ref() : Ref::borrow(reinterpret_cast<PyObject*>(record))};
   return reinterpret_cast<PyObject*>(self);
 }

@@ -8,8 +8,7 @@ namespace {
 constexpr Py_ssize_t kMaxStatements = 5000;  // SQL texts remembered per database
 
 struct Handle {
-  PyObject_HEAD
-  PyStatement* statement;
+  PyObject_HEAD PyStatement* statement;
 };
 
 void handle_dealloc(PyObject* self) {
@@ -191,8 +190,9 @@ PyObject* decode_row_tuple(const PyStatement& s, std::string_view body, RowError
     std::string_view value;
     bool null;
     if (!in.field(value, null)) return nullptr;
-    PyObject* item = null ? Py_NewRef(Py_None)
-                          : s.decoders[i].decode(*s.decoders[i].type, value.data(), static_cast<int>(value.size()));
+    PyObject* item = null
+                         ? Py_NewRef(Py_None)
+                         : s.decoders[i].decode(*s.decoders[i].type, value.data(), static_cast<int>(value.size()));
     if (!item) {
       error = RowError::python;
       return nullptr;

@@ -31,8 +31,8 @@ class PyStatement final : public Statement {
   std::vector<Decoder> decoders;
   std::vector<const Type*> encoders;
   RecordShape* shape = nullptr;
-  bool dirty = false;         // leaves something in the session
-  bool describing = false;    // somebody asks the server already: wait for it
+  bool dirty = false;       // leaves something in the session
+  bool describing = false;  // somebody asks the server already: wait for it
   std::vector<Request*> waiting;
 
  private:

@@ -93,9 +93,9 @@ struct Span {
   const char* name;
 };
 constexpr Span kRanges[] = {
-    {3904, 3905, 23, 4451, 6150, "int4range"},     {3906, 3907, 1700, 4532, 6151, "numrange"},
-    {3908, 3909, 1114, 4533, 6152, "tsrange"},     {3910, 3911, 1184, 4534, 6153, "tstzrange"},
-    {3912, 3913, 1082, 4535, 6155, "daterange"},   {3926, 3927, 20, 4536, 6157, "int8range"},
+    {3904, 3905, 23, 4451, 6150, "int4range"},   {3906, 3907, 1700, 4532, 6151, "numrange"},
+    {3908, 3909, 1114, 4533, 6152, "tsrange"},   {3910, 3911, 1184, 4534, 6153, "tstzrange"},
+    {3912, 3913, 1082, 4535, 6155, "daterange"}, {3926, 3927, 20, 4536, 6157, "int8range"},
 };
 
 constexpr std::uint32_t kMaxOid = 6400;
@@ -128,7 +128,8 @@ void add_array(std::uint32_t oid, const Type* element) {
 const Type* builtin_type(std::uint32_t oid) noexcept { return oid < kMaxOid ? (*g_types)[oid] : nullptr; }
 
 const char* kind_name(Kind kind) noexcept {
-  static constexpr const char* kNames[] = {"scalar", "array", "composite", "range", "multirange", "domain", "enum"};
+  static constexpr const char* kNames[] = {"scalar",     "array",  "composite", "range",
+                                           "multirange", "domain", "enum"};
   return kNames[static_cast<int>(kind)];
 }
 
@@ -147,11 +148,13 @@ bool init_types() {
   add_array(1006, builtin_type(22));
   add_array(1013, builtin_type(30));
   for (const Span& s : kRanges) {
-    const Type* range = add(s.oid, s.name, Kind::range, builtin_type(s.bound), decode_range, encode_range, 1, true);
+    const Type* range =
+        add(s.oid, s.name, Kind::range, builtin_type(s.bound), decode_range, encode_range, 1, true);
     add_array(s.array, range);
     std::string name(s.name);
     name.replace(name.size() - 5, 5, "multirange");
-    const Type* multi = add(s.multirange, name, Kind::multirange, range, decode_multirange, encode_multirange, 1, true);
+    const Type* multi =
+        add(s.multirange, name, Kind::multirange, range, decode_multirange, encode_multirange, 1, true);
     add_array(s.multirange_array, multi);
   }
   return true;

@@ -45,7 +45,8 @@ PyObject* decode_with_tuple(const Type& t, const char* p, std::int32_t n) {
       break;
     case 1186:
       if (n == 16) {
-        parts = Ref(Py_BuildValue("(iiL)", static_cast<int>(get32(p + 12)), static_cast<int>(get32(p + 8)), i64(p)));
+        parts =
+            Ref(Py_BuildValue("(iiL)", static_cast<int>(get32(p + 12)), static_cast<int>(get32(p + 8)), i64(p)));
       }
       break;
     default: {
@@ -90,11 +91,11 @@ bool encode_with_tuple(const Type& t, PyObject* v, OutBuffer& out) {
     case 1186: {
       if (!PyArg_ParseTuple(parts.get(), "iiL", &months, &days, &micros)) return false;
       char* p = wire::put64(wire::put32(out.reserve(20), 16), static_cast<std::uint64_t>(micros));
-      out.commit(wire::put32(wire::put32(p, static_cast<std::uint32_t>(days)), static_cast<std::uint32_t>(months)));
+      out.commit(
+          wire::put32(wire::put32(p, static_cast<std::uint32_t>(days)), static_cast<std::uint32_t>(months)));
       return true;
     }
-    default:
-      return t.original->encode(*t.original, parts.get(), out);
+    default: return t.original->encode(*t.original, parts.get(), out);
   }
 }
 

@@ -9,9 +9,9 @@ namespace {
 
 using wire::Reader;
 
-constexpr int kMaxDimensions = 6;                   // MAXDIM of the server
-constexpr std::uint64_t kMaxElements = 0x7ffffff;   // MaxArraySize of the server
-constexpr int kMaxDepth = 32;                       // of values inside values; the stack is finite
+constexpr int kMaxDimensions = 6;                  // MAXDIM of the server
+constexpr std::uint64_t kMaxElements = 0x7ffffff;  // MaxArraySize of the server
+constexpr int kMaxDepth = 32;                      // of values inside values; the stack is finite
 
 thread_local int g_depth = 0;
 struct Depth {
@@ -110,7 +110,8 @@ struct ArrayWriter {
     if (!fast) return false;
     if (PySequence_Fast_GET_SIZE(fast.get()) != static_cast<Py_ssize_t>(dims[level])) return ragged();
     for (std::uint32_t i = 0; i < dims[level]; ++i) {
-      if (static_cast<Py_ssize_t>(i) >= PySequence_Fast_GET_SIZE(fast.get())) return ragged();  // changed meanwhile
+      if (static_cast<Py_ssize_t>(i) >= PySequence_Fast_GET_SIZE(fast.get()))
+        return ragged();  // changed meanwhile
       Ref item = Ref::borrow(PySequence_Fast_GET_ITEM(fast.get(), i));
       if (level + 1 < depth) {
         if (!nests(item.get())) return ragged();
@@ -133,9 +134,9 @@ struct ArrayWriter {
     Ref cause = take_error();
     Ref text(PyObject_Str(cause.get()));
     PyErr_Clear();
-    PyErr_Format(reinterpret_cast<PyObject*>(Py_TYPE(cause.get())) == errors.interface ? errors.interface
-                                                                                      : PyExc_ValueError,
-                 "invalid array element at index %u: %S", i, text ? text.get() : Py_None);
+    PyErr_Format(
+        reinterpret_cast<PyObject*>(Py_TYPE(cause.get())) == errors.interface ? errors.interface : PyExc_ValueError,
+        "invalid array element at index %u: %S", i, text ? text.get() : Py_None);
     return false;
   }
 };
@@ -324,7 +325,13 @@ bool encode_array_text(const Type& t, PyObject* v, OutBuffer& out) {
 // ---------------------------------------------------------------- ranges
 
 namespace {
-enum RangeFlag : unsigned char { kEmpty = 1, kLowerInclusive = 2, kUpperInclusive = 4, kLowerInfinite = 8, kUpperInfinite = 16 };
+enum RangeFlag : unsigned char {
+  kEmpty = 1,
+  kLowerInclusive = 2,
+  kUpperInclusive = 4,
+  kLowerInfinite = 8,
+  kUpperInfinite = 16
+};
 }
 
 PyObject* decode_range(const Type& t, const char* p, std::int32_t n) {
@@ -346,7 +353,8 @@ PyObject* decode_range(const Type& t, const char* p, std::int32_t n) {
   bool empty = flags & kEmpty, lower_inc = flags & kLowerInclusive, upper_inc = flags & kUpperInclusive;
   if (!value_types.range) {
     if (empty) Py_RETURN_NONE;
-    return Py_BuildValue("(OONN)", lower.get(), upper.get(), PyBool_FromLong(lower_inc), PyBool_FromLong(upper_inc));
+    return Py_BuildValue("(OONN)", lower.get(), upper.get(), PyBool_FromLong(lower_inc),
+                         PyBool_FromLong(upper_inc));
   }
   static PyObject* names = Py_BuildValue("(sss)", "lower_inc", "upper_inc", "empty");
   if (!names) return nullptr;
@@ -391,10 +399,14 @@ bool encode_range(const Type& t, PyObject* v, OutBuffer& out) {
   if (empty) {
     flags = kEmpty;
   } else {
-    if (lower.get() == Py_None) flags |= kLowerInfinite;
-    else if (lower_inc) flags |= kLowerInclusive;
-    if (upper.get() == Py_None) flags |= kUpperInfinite;
-    else if (upper_inc) flags |= kUpperInclusive;
+    if (lower.get() == Py_None)
+      flags |= kLowerInfinite;
+    else if (lower_inc)
+      flags |= kLowerInclusive;
+    if (upper.get() == Py_None)
+      flags |= kUpperInfinite;
+    else if (upper_inc)
+      flags |= kUpperInclusive;
   }
   out.push(static_cast<char>(flags));
   if (!empty && lower.get() != Py_None && !encode_value(*t.element, lower.get(), out)) return false;
@@ -441,8 +453,10 @@ PyObject* decode_composite(const Type& t, const char* p, std::int32_t n) {
   Reader in({p, static_cast<std::size_t>(n)});
   std::uint32_t count = in.u32();
   if (!in.ok() || count != t.attributes.size()) {
-    PyErr_Format(errors.data, "unexpected number of attributes of composite type %s: %u, expected %zu (its "
-                 "definition has changed: reload the schema state)", t.name.c_str(), count, t.attributes.size());
+    PyErr_Format(errors.data,
+                 "unexpected number of attributes of composite type %s: %u, expected %zu (its "
+                 "definition has changed: reload the schema state)",
+                 t.name.c_str(), count, t.attributes.size());
     return nullptr;
   }
   Record* r = new_record(&record_type, t.shape, static_cast<Py_ssize_t>(count));
@@ -455,8 +469,9 @@ PyObject* decode_composite(const Type& t, const char* p, std::int32_t n) {
     const Type& type = *t.attributes[i].type;
     if (!in.field(value, null)) return malformed(t);
     if (oid != type.oid) {
-      PyErr_Format(errors.data, "unexpected type of attribute %u of composite type %s (its definition has changed)",
-                   i, t.name.c_str());
+      PyErr_Format(errors.data,
+                   "unexpected type of attribute %u of composite type %s (its definition has changed)", i,
+                   t.name.c_str());
       return nullptr;
     }
     r->items[i] = field_value(type, value, null);
@@ -514,8 +529,10 @@ PyObject* decode_anonymous(const Type& t, const char* p, std::int32_t n) {
     if (!in.field(value, null)) return malformed(t);
     const Type* type = builtin_type(oid);
     if (!null && (!type || type->format == 0)) {
-      PyErr_Format(errors.data, "attribute %u of an anonymous record has type %u, which has no decoder here; "
-                   "cast the record or the attribute to a named type", i, oid);
+      PyErr_Format(errors.data,
+                   "attribute %u of an anonymous record has type %u, which has no decoder here; "
+                   "cast the record or the attribute to a named type",
+                   i, oid);
       return nullptr;
     }
     PyObject* item = null ? Py_NewRef(Py_None) : field_value(*type, value, false);
@@ -526,7 +543,9 @@ PyObject* decode_anonymous(const Type& t, const char* p, std::int32_t n) {
   return tuple.release();
 }
 
-PyObject* decode_domain(const Type& t, const char* p, std::int32_t n) { return t.element->decode(*t.element, p, n); }
+PyObject* decode_domain(const Type& t, const char* p, std::int32_t n) {
+  return t.element->decode(*t.element, p, n);
+}
 bool encode_domain(const Type& t, PyObject* v, OutBuffer& out) { return t.element->encode(*t.element, v, out); }
 
 }  // namespace fasterapi::pg::py

@@ -63,9 +63,9 @@ PyObject* make_datetime(const Type& t, std::int64_t micros, PyObject* tz) {
   if (days < kMinDay || days > kMaxDay) return not_representable(t);
   CivilDate d = civil_from_days(days);
   int seconds = static_cast<int>(rest / 1'000'000);
-  return PyDateTimeAPI->DateTime_FromDateAndTime(static_cast<int>(d.year), d.month, d.day, seconds / 3600,
-                                                 seconds / 60 % 60, seconds % 60, static_cast<int>(rest % 1'000'000),
-                                                 tz, PyDateTimeAPI->DateTimeType);
+  return PyDateTimeAPI->DateTime_FromDateAndTime(
+      static_cast<int>(d.year), d.month, d.day, seconds / 3600, seconds / 60 % 60, seconds % 60,
+      static_cast<int>(rest % 1'000'000), tz, PyDateTimeAPI->DateTimeType);
 }
 
 }  // namespace
@@ -166,7 +166,8 @@ bool encode_timestamp(const Type&, PyObject* v, OutBuffer& out) {
     }
     micros = datetime_micros(v);
   } else if (PyDate_Check(v)) {
-    micros = days_from_civil(PyDateTime_GET_YEAR(v), PyDateTime_GET_MONTH(v), PyDateTime_GET_DAY(v)) * kMicrosPerDay;
+    micros =
+        days_from_civil(PyDateTime_GET_YEAR(v), PyDateTime_GET_MONTH(v), PyDateTime_GET_DAY(v)) * kMicrosPerDay;
   } else {
     PyErr_Format(PyExc_TypeError, "expected a datetime.date or datetime.datetime instance, got '%s'",
                  Py_TYPE(v)->tp_name);
@@ -184,8 +185,8 @@ bool encode_timestamptz(const Type&, PyObject* v, OutBuffer& out) {
   } else if (PyDate_Check(v)) {
     Ref aware = Ref::borrow(v);
     if (!PyDateTime_Check(v)) {  // a date: midnight, local time, like a naive datetime
-      aware = Ref(PyDateTime_FromDateAndTime(PyDateTime_GET_YEAR(v), PyDateTime_GET_MONTH(v), PyDateTime_GET_DAY(v),
-                                             0, 0, 0, 0));
+      aware = Ref(PyDateTime_FromDateAndTime(PyDateTime_GET_YEAR(v), PyDateTime_GET_MONTH(v),
+                                             PyDateTime_GET_DAY(v), 0, 0, 0, 0));
       if (!aware) return false;
     }
     std::int64_t offset = 0;

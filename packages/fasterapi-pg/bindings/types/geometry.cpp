@@ -69,7 +69,9 @@ PyObject* two_points(PyObject* cls, const char* name, const char* p) {
 
 }  // namespace
 
-PyObject* decode_point(const Type& t, const char* p, std::int32_t n) { return n == 16 ? make_point(p) : malformed(t); }
+PyObject* decode_point(const Type& t, const char* p, std::int32_t n) {
+  return n == 16 ? make_point(p) : malformed(t);
+}
 bool encode_point(const Type&, PyObject* v, OutBuffer& out) { return fixed_floats(v, 2, out); }
 
 PyObject* decode_lseg(const Type& t, const char* p, std::int32_t n) {

@@ -62,7 +62,8 @@ PyObject* network_address(const Type& type, const char* p, std::int32_t size, bo
   auto bytes = reinterpret_cast<const unsigned char*>(p);
   bool v6 = bytes[0] == 3;
   int length = v6 ? 16 : 4, bits = bytes[1];
-  if ((bytes[0] != 2 && !v6) || bytes[3] != length || size != 4 + length || bits > length * 8) return malformed(type);
+  if ((bytes[0] != 2 && !v6) || bytes[3] != length || size != 4 + length || bits > length * 8)
+    return malformed(type);
   char text[INET6_ADDRSTRLEN + 5];
   if (!inet_ntop(v6 ? AF_INET6 : AF_INET, p + 4, text, INET6_ADDRSTRLEN)) return malformed(type);
   PyObject* make = g_ip_address;
@@ -231,9 +232,7 @@ bool encode_numeric(const Type&, PyObject* v, OutBuffer& out) {
     case NumericError::none:
       wire::put32(out.data() + mark, static_cast<std::uint32_t>(out.size() - mark - 4));
       return true;
-    case NumericError::too_large:
-      out.truncate(mark);
-      return out_of_range("numeric");
+    case NumericError::too_large: out.truncate(mark); return out_of_range("numeric");
     default:
       out.truncate(mark);
       PyErr_Format(PyExc_ValueError, "not a decimal number: %R", v);
@@ -468,7 +467,8 @@ bool init_scalars() {
   s_network = PyUnicode_InternFromString("network");
   s_prefixlen = PyUnicode_InternFromString("prefixlen");
   s_network_address = PyUnicode_InternFromString("network_address");
-  if (!g_decimal || !g_uuid || !g_safe_unknown || !g_ip_address || !g_ip_interface || !g_ip_network || !s_network_address) {
+  if (!g_decimal || !g_uuid || !g_safe_unknown || !g_ip_address || !g_ip_interface || !g_ip_network ||
+      !s_network_address) {
     return false;
   }
   g_uuid_int_offset = slot_offset(g_uuid, "int");

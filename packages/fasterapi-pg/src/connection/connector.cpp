@@ -48,8 +48,8 @@ void resolve(const std::string& name, std::uint16_t port, bool numeric, std::vec
     address.length = a->ai_addrlen;
     char text[64] = "";
     ::getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
-    address.text = name == text ? name + ":" + std::to_string(port)
-                                : name + " (" + text + "):" + std::to_string(port);
+    address.text =
+        name == text ? name + ":" + std::to_string(port) : name + " (" + text + "):" + std::to_string(port);
     out.push_back(std::move(address));
   }
   ::freeaddrinfo(list);
@@ -174,14 +174,9 @@ void Connector::next_address() {
   second_try_ = false;
   switch (options_->ssl_mode) {
     case SslMode::disable:
-    case SslMode::allow:
-      tls_ = TlsUse::none;
-      break;
-    case SslMode::prefer:
-      tls_ = options_->direct_tls ? TlsUse::require : TlsUse::prefer;
-      break;
-    default:
-      tls_ = TlsUse::require;
+    case SslMode::allow: tls_ = TlsUse::none; break;
+    case SslMode::prefer: tls_ = options_->direct_tls ? TlsUse::require : TlsUse::prefer; break;
+    default: tls_ = TlsUse::require;
   }
   try_address();
 }
@@ -236,8 +231,8 @@ void Connector::on_session_closed(Session& session, const Failure& reason) noexc
   note(why);
   session_.reset();
   // A server that knows us and says no would say no again; only one that cannot serve now is passed over.
-  if ((server_said_no && sqlstate != "57P03" && sqlstate != "53300") || why.kind == Failure::Kind::authentication ||
-      why.kind == Failure::Kind::protocol) {
+  if ((server_said_no && sqlstate != "57P03" && sqlstate != "53300") ||
+      why.kind == Failure::Kind::authentication || why.kind == Failure::Kind::protocol) {
     give_up();
     return;
   }
@@ -259,8 +254,9 @@ void Connector::on_session_ready(Session& session) noexcept {
     return;
   }
   probe_ = std::make_unique<Probe>(*this);
-  frontend::query(session.out(), "SELECT pg_catalog.current_setting('transaction_read_only'), "
-                                 "pg_catalog.pg_is_in_recovery()");
+  frontend::query(session.out(),
+                  "SELECT pg_catalog.current_setting('transaction_read_only'), "
+                  "pg_catalog.pg_is_in_recovery()");
   probe_->expect_script();
   session.push(*probe_);
   session.flush_now();
@@ -269,27 +265,19 @@ void Connector::on_session_ready(Session& session) noexcept {
 void Connector::check_target(bool read_only, bool standby) noexcept {
   bool fits = true;
   switch (options_->target) {
-    case SessionAttributes::read_write:
-      fits = !read_only;
-      break;
-    case SessionAttributes::read_only:
-      fits = read_only;
-      break;
-    case SessionAttributes::primary:
-      fits = !standby;
-      break;
+    case SessionAttributes::read_write: fits = !read_only; break;
+    case SessionAttributes::read_only: fits = read_only; break;
+    case SessionAttributes::primary: fits = !standby; break;
     case SessionAttributes::standby:
-    case SessionAttributes::prefer_standby:
-      fits = standby;
-      break;
-    case SessionAttributes::any:
-      break;
+    case SessionAttributes::prefer_standby: fits = standby; break;
+    case SessionAttributes::any: break;
   }
   fits ? accept() : mismatch();
 }
 
 void Connector::mismatch() noexcept {
-  static constexpr const char* kNames[] = {"any", "read-write", "read-only", "primary", "standby", "prefer-standby"};
+  static constexpr const char* kNames[] = {"any",     "read-write", "read-only",
+                                           "primary", "standby",    "prefer-standby"};
   session_->abort({Failure::Kind::mismatch,
                    session_->address().text + " is not " + kNames[static_cast<int>(options_->target)] +
                        " (target_session_attrs)",

@@ -61,8 +61,8 @@ class Connector final : private SessionListener {
   std::vector<Address> addresses_;
   std::shared_ptr<Lookup> lookup_;
   TlsUse tls_ = TlsUse::none;
-  bool second_try_ = false;  // sslmode allow/prefer: the other way round
-  bool second_pass_ = false; // prefer-standby: anything will do
+  bool second_try_ = false;   // sslmode allow/prefer: the other way round
+  bool second_pass_ = false;  // prefer-standby: anything will do
   std::unique_ptr<Session> session_;
   std::unique_ptr<Probe> probe_;
   core::Timer timer_;

@@ -17,8 +17,7 @@ void Operation::reset() noexcept {
 bool Operation::handle(Session& session, char type, std::string_view body) {
   if (failed_) return false;
   switch (type) {
-    case 'D':
-      return (in_rows_ || script_) && !copying_ && on_row(body);
+    case 'D': return (in_rows_ || script_) && !copying_ && on_row(body);
     case '2':
       if (closes_ || parse_ || describe_ || in_rows_ || !body.empty()) return false;
       if (bind_only_) {
@@ -81,9 +80,7 @@ bool Operation::handle(Session& session, char type, std::string_view body) {
       on_described(std::move(parameters_), std::move(columns), type == 'T');
       return true;
     }
-    case 'E':
-      failed_ = true;
-      return backend::report(body, report_);
+    case 'E': failed_ = true; return backend::report(body, report_);
     case 'G':
       if ((!in_rows_ && !script_) || copying_) return false;
       on_copy_in();
@@ -93,12 +90,9 @@ bool Operation::handle(Session& session, char type, std::string_view body) {
       copying_ = true;
       on_copy_out();
       return true;
-    case 'd':
-      return copying_;
-    case 'c':
-      return copying_ && body.empty();
-    default:
-      return false;
+    case 'd': return copying_;
+    case 'c': return copying_ && body.empty();
+    default: return false;
   }
 }
 

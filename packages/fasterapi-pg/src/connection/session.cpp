@@ -185,7 +185,8 @@ void Session::on_data(char* data, std::size_t size) noexcept {
       if (stream_.open() && used < size) partial_.append({data + used, size - used});
     } else {
       // Large messages arrive in many pieces: grow once to what the header asked for.
-      if (partial_wanted_ > partial_.size()) partial_.reserve(std::min(partial_wanted_, partial_.size() + (std::size_t{1} << 24)) - partial_.size());
+      if (partial_wanted_ > partial_.size())
+        partial_.reserve(std::min(partial_wanted_, partial_.size() + (std::size_t{1} << 24)) - partial_.size());
       partial_.append({data, size});
       if (partial_.size() < partial_wanted_) return;
       std::size_t used = consume(partial_.data(), partial_.size());
@@ -207,13 +208,13 @@ std::size_t Session::consume(const char* data, std::size_t size) {
   backend::Message message;
   for (;;) {
     switch (backend::next(data, size, position, message, limit, partial_wanted_)) {
-      case backend::Frame::incomplete:
-        return position;
+      case backend::Frame::incomplete: return position;
       case backend::Frame::malformed: {
         std::uint64_t length = wire::get32(data + position + 1);
         if (length >= 4 && state_ == State::ready) {
           violation(("a message of " + std::to_string(length) + " bytes is longer than max_message_bytes (" +
-                     std::to_string(limit) + ")").c_str());
+                     std::to_string(limit) + ")")
+                        .c_str());
         } else {
           violation("message length");
         }
@@ -238,7 +239,8 @@ bool Session::dispatch(const backend::Message& message) {
       if (!backend::ready_for_query(message.body, status)) return violation("ReadyForQuery");
       if (state_ == State::login) return login_message(message);
       Operation* op = head_;
-      if (!op || (!op->failed_ && (op->executions_ || op->parse_ || op->describe_ || op->closes_ || op->bind_only_))) {
+      if (!op ||
+          (!op->failed_ && (op->executions_ || op->parse_ || op->describe_ || op->closes_ || op->bind_only_))) {
         return violation("ReadyForQuery out of order");
       }
       status_ = status;
@@ -278,8 +280,7 @@ bool Session::dispatch(const backend::Message& message) {
       if (listener_) listener_->on_notification(*this, pid, channel, payload);
       return state_ != State::closed;
     }
-    default:
-      break;
+    default: break;
   }
   if (state_ == State::login) return login_message(message);
   if (message.type == 'E' && !head_) {  // the server says good-bye: shutdown, idle timeout, ...
@@ -291,7 +292,8 @@ bool Session::dispatch(const backend::Message& message) {
     stream_.close();
     return false;
   }
-  if (!head_ || !head_->handle(*this, message.type, message.body)) return violation("message out of order or malformed");
+  if (!head_ || !head_->handle(*this, message.type, message.body))
+    return violation("message out of order or malformed");
   if (message.type == 'E') {
     std::string_view severity = head_->report_.get('V');
     if (severity.empty()) severity = head_->report_.get('S');

@@ -13,8 +13,8 @@
 #include <thread>
 #include <unordered_map>
 
-#include <fasterapi/core/reactor.hpp>
 #include <fasterapi/core/platform.hpp>
+#include <fasterapi/core/reactor.hpp>
 #include <fasterapi/core/stream.hpp>
 
 #include "connection/operation.hpp"
@@ -75,7 +75,7 @@ class Session final : private core::StreamHandler {
   const std::string* prepare(Statement& statement, Operation& operation, bool describe);
   /// Found fast, without preparing.
   Prepared* find(Statement& statement) noexcept;
-  void forget(Statement& statement) noexcept;          // the server does not have it (any more)
+  void forget(Statement& statement) noexcept;             // the server does not have it (any more)
   void drop(Statement& statement, Operation& operation);  // forget, and Close it on the server
   void forget_all() noexcept;
   std::size_t prepared() const noexcept { return prepared_.size(); }
@@ -107,11 +107,11 @@ class Session final : private core::StreamHandler {
   void abort(Failure why) noexcept;
 
   // ---- kept for the owner
-  bool dirty = false;          // did something that the next user must not see
+  bool dirty = false;  // did something that the next user must not see
   std::uint64_t uses = 0;
   Nanos last_used = 0;
   Nanos last_progress = 0;
-  double load_us = 0;          // expected time of what is in flight
+  double load_us = 0;  // expected time of what is in flight
 
  private:
   enum class State { idle, connecting, tls_answer, tls_handshake, login, ready, closing, closed };

@@ -57,7 +57,8 @@ void Session::send_startup() {
   if (!encoding) parameters.emplace_back("client_encoding", "UTF8");
   state_ = State::login;
   if (!frontend::startup(out_, kProtocol30, parameters)) {
-    reject(Failure::Kind::connect, "user, database and settings must not contain NUL and must stay below 10000 bytes");
+    reject(Failure::Kind::connect,
+           "user, database and settings must not contain NUL and must stay below 10000 bytes");
     return;
   }
   flush_now();
@@ -68,7 +69,8 @@ bool Session::login_message(const backend::Message& message) {
     case 'R': {
       backend::Authentication a;
       // While the key derivation runs on its thread nobody else may touch the SCRAM state.
-      if (authenticated_ || deriving_ || !backend::authentication(message.body, a)) return violation("authentication request");
+      if (authenticated_ || deriving_ || !backend::authentication(message.body, a))
+        return violation("authentication request");
       return authenticate(a);
     }
     case 'K':
@@ -77,7 +79,8 @@ bool Session::login_message(const backend::Message& message) {
     case 'v': {
       std::uint32_t version;
       std::vector<std::string> refused;
-      if (!backend::negotiate_version(message.body, version, refused)) return violation("NegotiateProtocolVersion");
+      if (!backend::negotiate_version(message.body, version, refused))
+        return violation("NegotiateProtocolVersion");
       return true;  // we asked for 3.0, the least there is; unknown options concern nobody
     }
     case 'Z':
@@ -97,8 +100,7 @@ bool Session::login_message(const backend::Message& message) {
       stream_.close();
       return false;
     }
-    default:
-      return violation("unexpected message during login");
+    default: return violation("unexpected message during login");
   }
 }
 
@@ -109,8 +111,8 @@ const std::optional<std::string>& Session::password() const noexcept {
 
 bool Session::check_method(unsigned bit, const char* name) {
   if (options_->require_auth != 0 && !(options_->require_auth & bit)) {
-    return reject(Failure::Kind::authentication,
-                  std::string("the server asks for authentication method ") + name + ", which require_auth excludes");
+    return reject(Failure::Kind::authentication, std::string("the server asks for authentication method ") + name +
+                                                     ", which require_auth excludes");
   }
   // CVE-2025-49146: only SCRAM-PLUS binds to the channel; everything else fails closed.
   if (options_->channel_binding == ChannelBinding::require && bit != kMethodScram) {
@@ -139,7 +141,8 @@ bool Session::authenticate(const backend::Authentication& a) {
         return reject(Failure::Kind::authentication,
                       "the server asks for the password in clear text over an unencrypted connection");
       }
-      if (!frontend::password(out_, *password())) return reject(Failure::Kind::authentication, "NUL in the password");
+      if (!frontend::password(out_, *password()))
+        return reject(Failure::Kind::authentication, "NUL in the password");
       break;
     case backend::kAuthMd5: {
       if (scram_ || proved_) return violation("authentication request");
@@ -174,9 +177,9 @@ bool Session::authenticate(const backend::Authentication& a) {
       if (!scram_->server_final(a.data)) return reject(Failure::Kind::authentication, scram_->error());
       return true;
     default:
-      return reject(Failure::Kind::authentication,
-                    "the server asks for an authentication method that is not supported (" +
-                        std::to_string(a.method) + ")");
+      return reject(
+          Failure::Kind::authentication,
+          "the server asks for an authentication method that is not supported (" + std::to_string(a.method) + ")");
   }
   proved_ = true;
   flush_now();
@@ -204,9 +207,9 @@ bool Session::begin_sasl(std::string_view list) {
   const std::string& secret =
       options_->scram_password && !options_->hosts[host_].password ? *options_->scram_password : *password();
   scram_ = std::make_unique<Scram>(secret,
-                                   bind              ? Scram::Binding::end_point
-                                   : !hash.empty()   ? Scram::Binding::available_but_unused
-                                                     : Scram::Binding::unsupported,
+                                   bind            ? Scram::Binding::end_point
+                                   : !hash.empty() ? Scram::Binding::available_but_unused
+                                                   : Scram::Binding::unsupported,
                                    hash, options_->scram_keys);
   proved_ = true;
   std::string first = scram_->client_first();

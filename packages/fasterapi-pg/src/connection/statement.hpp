@@ -24,9 +24,9 @@ class Statement {
 
   const std::string sql;
   StatementClass kind;
-  bool ready = false;      // parameter and result types are known
-  bool stale = false;      // the plan's result changed: nobody may start it any more
-  bool cacheable = true;   // false: too long, prepared without a name each time
+  bool ready = false;     // parameter and result types are known
+  bool stale = false;     // the plan's result changed: nobody may start it any more
+  bool cacheable = true;  // false: too long, prepared without a name each time
   std::vector<std::uint32_t> parameters;
   std::vector<backend::Column> columns;  // empty for statements without rows
   bool has_rows = false;

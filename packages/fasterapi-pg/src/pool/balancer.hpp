@@ -1,8 +1,8 @@
 #pragma once
 // Which shared connection takes the next query.
 //   Policy   the first connection whose expected work is below kPackedMicros: queries then leave in few, large
-//            sends, and the server answers them in few, large ones. When all have that much to do, the one with the
-//            least. A connection whose oldest query is overdue counts as loaded by what it is late.
+//            sends, and the server answers them in few, large ones. When all have that much to do, the one with
+//            the least. A connection whose oldest query is overdue counts as loaded by what it is late.
 //   Cost     O(connections), no allocation
 #include <cstddef>
 #include <cstdint>

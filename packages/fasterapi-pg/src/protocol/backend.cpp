@@ -88,14 +88,10 @@ bool authentication(std::string_view body, Authentication& out) noexcept {
   out.data = {in.at(), in.left()};
   switch (out.method) {
     case kAuthOk:
-    case kAuthCleartext:
-      return out.data.empty();
-    case kAuthMd5:
-      return out.data.size() == 4;
-    case kAuthSasl:
-      return !out.data.empty();
-    default:
-      return true;
+    case kAuthCleartext: return out.data.empty();
+    case kAuthMd5: return out.data.size() == 4;
+    case kAuthSasl: return !out.data.empty();
+    default: return true;
   }
 }
 

@@ -41,10 +41,10 @@ bool sticky(std::string_view word) noexcept {
     // The _xact_ forms end with the transaction, that is with the statement.
     return word.find("xact") == std::string_view::npos && word.find("XACT") == std::string_view::npos;
   }
-  return begins(word, "dblink") || begins(word, "pg_temp") || begins(word, "lo_") ||
-         begins(word, "pg_logical_") || begins(word, "pg_replication_") || is(word, "pg_export_snapshot") ||
-         is(word, "pg_terminate_backend") || is(word, "pg_cancel_backend") || is(word, "pg_backend_pid") ||
-         is(word, "pg_sleep") || is(word, "pg_sleep_for") || is(word, "pg_sleep_until");
+  return begins(word, "dblink") || begins(word, "pg_temp") || begins(word, "lo_") || begins(word, "pg_logical_") ||
+         begins(word, "pg_replication_") || is(word, "pg_export_snapshot") || is(word, "pg_terminate_backend") ||
+         is(word, "pg_cancel_backend") || is(word, "pg_backend_pid") || is(word, "pg_sleep") ||
+         is(word, "pg_sleep_for") || is(word, "pg_sleep_until");
 }
 
 class Scanner {
@@ -146,7 +146,7 @@ class Scanner {
 StatementClass classify(std::string_view sql) noexcept {
   static constexpr std::array<std::string_view, 7> kShared = {"select", "insert", "update", "delete",
                                                               "merge",  "values", "with"};
-  static constexpr std::array<std::string_view, 8> kTransaction = {"begin", "start",     "commit",  "end",
+  static constexpr std::array<std::string_view, 8> kTransaction = {"begin",    "start", "commit",    "end",
                                                                    "rollback", "abort", "savepoint", "release"};
   Scanner scan(sql);
   std::string_view first = scan.next();

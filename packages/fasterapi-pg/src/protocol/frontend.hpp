@@ -15,7 +15,7 @@ namespace fasterapi::pg {
 using core::OutBuffer;
 
 inline constexpr std::uint64_t kMaxMessage = 0x3fffffff;  // the server refuses 1 GiB and more
-inline constexpr std::size_t kMaxParameters = 65535;       // a 16-bit count in Bind
+inline constexpr std::size_t kMaxParameters = 65535;      // a 16-bit count in Bind
 inline constexpr std::uint32_t kProtocol30 = 3u << 16;
 inline constexpr std::uint32_t kProtocol32 = (3u << 16) | 2;
 inline constexpr std::uint32_t kSslRequestCode = (1234u << 16) | 5679;

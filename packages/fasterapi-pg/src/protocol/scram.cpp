@@ -84,8 +84,8 @@ void ScramKeyCache::store(std::string_view password, std::string_view salt, std:
   server_ = server;
 }
 
-Scram::Scram(std::string password, Binding binding, std::string binding_data,
-             std::shared_ptr<ScramKeyCache> cache, std::string username, std::string nonce)
+Scram::Scram(std::string password, Binding binding, std::string binding_data, std::shared_ptr<ScramKeyCache> cache,
+             std::string username, std::string nonce)
     : password_(std::move(password)),
       binding_(binding),
       binding_data_(std::move(binding_data)),
@@ -101,12 +101,10 @@ bool Scram::fail(std::string reason) {
 
 std::string Scram::header() const {
   switch (binding_) {
-    case Binding::end_point:
-      return "p=tls-server-end-point,,";
+    case Binding::end_point: return "p=tls-server-end-point,,";
     case Binding::available_but_unused:
       return "y,,";  // the server learns that its -PLUS offer was lost on the way
-    default:
-      return "n,,";
+    default: return "n,,";
   }
 }
 

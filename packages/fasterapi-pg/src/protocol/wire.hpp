@@ -52,7 +52,9 @@ class Reader {
   std::int32_t i32() noexcept { return static_cast<std::int32_t>(u32()); }
   std::uint64_t u64() noexcept { return need(8) ? get64(take(8)) : 0; }
   std::int64_t i64() noexcept { return static_cast<std::int64_t>(u64()); }
-  std::string_view bytes(std::size_t n) noexcept { return need(n) ? std::string_view(take(n), n) : std::string_view(); }
+  std::string_view bytes(std::size_t n) noexcept {
+    return need(n) ? std::string_view(take(n), n) : std::string_view();
+  }
   /// A zero-terminated string; the terminator must lie inside the message.
   std::string_view cstring() noexcept {
     const void* zero = ok_ ? std::memchr(at_, 0, left()) : nullptr;

@@ -48,20 +48,12 @@ bool numeric_to_text(std::string_view body, std::string& text) {
   unsigned scale = wire::get16(body.data() + 6);
   if (body.size() != 8 + static_cast<std::size_t>(count) * 2 || scale > kMaxScale) return false;
   switch (sign) {
-    case kNan:
-      text = "NaN";
-      return true;
-    case kPlusInfinity:
-      text = "Infinity";
-      return true;
-    case kMinusInfinity:
-      text = "-Infinity";
-      return true;
+    case kNan: text = "NaN"; return true;
+    case kPlusInfinity: text = "Infinity"; return true;
+    case kMinusInfinity: text = "-Infinity"; return true;
     case kPositive:
-    case kNegative:
-      break;
-    default:
-      return false;
+    case kNegative: break;
+    default: return false;
   }
   const char* digits = body.data() + 8;
   for (int i = 0; i < count; ++i) {

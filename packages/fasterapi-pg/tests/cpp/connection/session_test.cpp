@@ -1,4 +1,5 @@
-// Session against a scripted server on a unix socket: login, pipelining, and every cut and mutation of its answers.
+// Session against a scripted server on a unix socket: login, pipelining, and every cut and mutation of its
+// answers.
 #include "connection/session.hpp"
 
 #include <gtest/gtest.h>
@@ -33,11 +34,11 @@ const std::string kLogin = message('R', u32(0)) + message('S', z("server_version
 std::string error(const std::string& sqlstate, const std::string& severity = "ERROR") {
   return message('E', "S" + z(severity) + "V" + z(severity) + "C" + z(sqlstate) + "M" + z("bad") + "\0"s);
 }
-const std::string kColumn = message('t', u16(0)) + message('T', u16(1) + z("a") + u32(0) + u16(0) + u32(23) + u16(4) +
-                                                                    u32(0xffffffff) + u16(1));
+const std::string kColumn = message('t', u16(0)) + message('T', u16(1) + z("a") + u32(0) + u16(0) + u32(23) +
+                                                                    u16(4) + u32(0xffffffff) + u16(1));
 const std::string kRow = message('D', u16(1) + u32(4) + u32(5));
-const std::string kAnswer = message('1', "") + kColumn + message('2', "") + kRow + kRow + message('C', z("SELECT 2")) +
-                            message('Z', "I");
+const std::string kAnswer =
+    message('1', "") + kColumn + message('2', "") + kRow + kRow + message('C', z("SELECT 2")) + message('Z', "I");
 
 class Query final : public Operation {
  public:
@@ -230,8 +231,10 @@ TEST_F(SessionTest, mutated_answers_never_crash_and_always_end) {
 TEST_F(SessionTest, mutated_logins_never_crash_and_always_end) {
   std::mt19937 random(6);
   options_->password = "secret";
-  std::string logins[] = {kLogin, message('R', u32(10) + z("SCRAM-SHA-256") + "\0"s) + message('R', u32(11) + "r=x,s=AAAA,i=4096"),
-                          message('R', u32(5) + "salt") + kLogin, message('v', u32(3 << 16) + u32(0)) + kLogin, error("28P01", "FATAL")};
+  std::string logins[] = {
+      kLogin, message('R', u32(10) + z("SCRAM-SHA-256") + "\0"s) + message('R', u32(11) + "r=x,s=AAAA,i=4096"),
+      message('R', u32(5) + "salt") + kLogin, message('v', u32(3 << 16) + u32(0)) + kLogin,
+      error("28P01", "FATAL")};
   for (int round = 0; round < 1500; ++round) {
     ready_ = closed_ = false;
     open();
@@ -248,11 +251,12 @@ TEST_F(SessionTest, mutated_logins_never_crash_and_always_end) {
 TEST_F(SessionTest, messages_out_of_order_are_refused) {
   const std::string bind = message('2', ""), parse = message('1', ""), ready = message('Z', "I"),
                     done = message('C', z("SELECT 0"));
-  for (const std::string& bytes : {kRow, bind, done, ready, parse + bind, parse + kColumn + kRow, parse + kColumn + done,
-                                   parse + kColumn + bind + ready, parse + parse, parse + kColumn + bind + bind,
-                                   parse + kColumn + bind + done + done, kAnswer + ready, kAnswer + kRow,
-                                   message('x', ""), parse + message('T', u16(0)), message('W', ""),
-                                   parse + kColumn + bind + message('d', "x"), error("1") + kRow, error("1") + error("2")}) {
+  for (const std::string& bytes :
+       {kRow, bind, done, ready, parse + bind, parse + kColumn + kRow, parse + kColumn + done,
+        parse + kColumn + bind + ready, parse + parse, parse + kColumn + bind + bind,
+        parse + kColumn + bind + done + done, kAnswer + ready, kAnswer + kRow, message('x', ""),
+        parse + message('T', u16(0)), message('W', ""), parse + kColumn + bind + message('d', "x"),
+        error("1") + kRow, error("1") + error("2")}) {
     ready_ = closed_ = false;
     login();
     StatementRef s(new Statement("SELECT 1"));
@@ -299,9 +303,10 @@ TEST_F(SessionTest, authentication_ok_without_the_scram_proof_is_refused) {
 
 TEST_F(SessionTest, sasl_messages_out_of_order_are_refused) {
   options_->password = "secret";
-  for (const std::string& bytes : {message('R', u32(11) + "r=x"), message('R', u32(12) + "v=x"),
-                                   message('R', u32(10) + z("SCRAM-SHA-256") + "\0"s) + message('R', u32(12) + "v=x"),
-                                   message('R', u32(10) + z("OTHER") + "\0"s), message('Z', "I"), message('R', u32(99))}) {
+  for (const std::string& bytes :
+       {message('R', u32(11) + "r=x"), message('R', u32(12) + "v=x"),
+        message('R', u32(10) + z("SCRAM-SHA-256") + "\0"s) + message('R', u32(12) + "v=x"),
+        message('R', u32(10) + z("OTHER") + "\0"s), message('Z', "I"), message('R', u32(99))}) {
     ready_ = closed_ = false;
     open();
     answer(bytes);
@@ -331,7 +336,8 @@ TEST_F(SessionTest, required_methods_fail_closed) {
 TEST_F(SessionTest, channel_binding_required_fails_closed) {
   options_->password = "secret";
   options_->channel_binding = ChannelBinding::require;
-  for (const std::string& bytes : {kLogin, message('R', u32(10) + z("SCRAM-SHA-256") + z("SCRAM-SHA-256-PLUS") + "\0"s)}) {
+  for (const std::string& bytes :
+       {kLogin, message('R', u32(10) + z("SCRAM-SHA-256") + z("SCRAM-SHA-256-PLUS") + "\0"s)}) {
     ready_ = closed_ = false;
     open();
     answer(bytes);
@@ -349,8 +355,8 @@ TEST_F(SessionTest, notices_and_notifications_between_anything) {
   q.send(*session_, *s);
   std::string notice = message('N', "S"s + z("NOTICE") + "M" + z("hi") + "\0"s);
   std::string note = message('A', u32(5) + z("c") + z("payload"));
-  answer(message('1', "") + notice + kColumn + note + message('2', "") + kRow + notice + message('C', z("SELECT 1")) + note +
-         message('Z', "I") + note);
+  answer(message('1', "") + notice + kColumn + note + message('2', "") + kRow + notice +
+         message('C', z("SELECT 1")) + note + message('Z', "I") + note);
   EXPECT_TRUE(q.ok);
   EXPECT_EQ(payload_, "payload");
 }

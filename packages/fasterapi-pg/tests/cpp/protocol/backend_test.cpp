@@ -22,8 +22,8 @@ std::string message(char type, const std::string& body) {
   return std::string(1, type) + u32(static_cast<std::uint32_t>(body.size() + 4)) + body;
 }
 
-const std::string kColumns = u16(2) + z("id") + u32(1) + u16(1) + u32(23) + u16(4) + u32(0xffffffff) + u16(1) + z("name") +
-                             u32(1) + u16(2) + u32(25) + u16(0xffff) + u32(0xffffffff) + u16(0);
+const std::string kColumns = u16(2) + z("id") + u32(1) + u16(1) + u32(23) + u16(4) + u32(0xffffffff) + u16(1) +
+                             z("name") + u32(1) + u16(2) + u32(25) + u16(0xffff) + u32(0xffffffff) + u16(0);
 const std::string kReport = "S" + z("ERROR") + "C" + z("42P01") + "M" + z("no such table") + std::string(1, '\0');
 
 struct Parser {
@@ -34,46 +34,56 @@ struct Parser {
 
 std::vector<Parser> parsers() {
   return {
-      {"row description", kColumns, [](std::string_view b) {
+      {"row description", kColumns,
+       [](std::string_view b) {
          std::vector<Column> c;
          return row_description(b, c);
        }},
-      {"parameter description", u16(2) + u32(23) + u32(25), [](std::string_view b) {
+      {"parameter description", u16(2) + u32(23) + u32(25),
+       [](std::string_view b) {
          std::vector<std::uint32_t> t;
          return parameter_description(b, t);
        }},
-      {"report", kReport, [](std::string_view b) {
+      {"report", kReport,
+       [](std::string_view b) {
          Report r;
          return report(b, r);
        }},
-      {"key data", u32(42) + u32(7), [](std::string_view b) {
+      {"key data", u32(42) + u32(7),
+       [](std::string_view b) {
          std::uint32_t pid;
          std::string key;
          return key_data(b, pid, key);
        }},
-      {"parameter status", z("TimeZone") + z("UTC"), [](std::string_view b) {
+      {"parameter status", z("TimeZone") + z("UTC"),
+       [](std::string_view b) {
          std::string_view n, v;
          return parameter_status(b, n, v);
        }},
-      {"command complete", z("SELECT 3"), [](std::string_view b) {
+      {"command complete", z("SELECT 3"),
+       [](std::string_view b) {
          std::string_view t;
          return command_complete(b, t);
        }},
-      {"ready", "I", [](std::string_view b) {
+      {"ready", "I",
+       [](std::string_view b) {
          char s;
          return ready_for_query(b, s);
        }},
-      {"notification", u32(1) + z("channel") + z("payload"), [](std::string_view b) {
+      {"notification", u32(1) + z("channel") + z("payload"),
+       [](std::string_view b) {
          std::uint32_t pid;
          std::string_view c, p;
          return notification(b, pid, c, p);
        }},
-      {"negotiate", u32(3 << 16) + u32(1) + z("_pq_.x"), [](std::string_view b) {
+      {"negotiate", u32(3 << 16) + u32(1) + z("_pq_.x"),
+       [](std::string_view b) {
          std::uint32_t v;
          std::vector<std::string> r;
          return negotiate_version(b, v, r);
        }},
-      {"mechanisms", z("SCRAM-SHA-256") + std::string(1, '\0'), [](std::string_view b) {
+      {"mechanisms", z("SCRAM-SHA-256") + std::string(1, '\0'),
+       [](std::string_view b) {
          std::vector<std::string_view> m;
          return mechanisms(b, m);
        }},

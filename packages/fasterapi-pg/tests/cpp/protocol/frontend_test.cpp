@@ -50,7 +50,9 @@ TEST(Frontend, fixed_messages) {
   flush(out);
   terminate(out);
   copy_done(out);
-  EXPECT_EQ(text(out), "S\0\0\0\x04H\0\0\0\x04X\0\0\0\x04" "c\0\0\0\x04"s);
+  EXPECT_EQ(text(out),
+            "S\0\0\0\x04H\0\0\0\x04X\0\0\0\x04"
+            "c\0\0\0\x04"s);
   out.clear();
   execute_and_sync(out);
   OutBuffer twin;

@@ -53,7 +53,8 @@ TEST(Scram, channel_binding_data_is_part_of_the_proof) {
 }
 
 TEST(Scram, server_that_cannot_prove_itself_is_refused) {
-  for (const char* final : {"v=AAAATRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", "v=", "v=AAAA", "", "e=invalid-proof", "x=1"}) {
+  for (const char* final :
+       {"v=AAAATRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", "v=", "v=AAAA", "", "e=invalid-proof", "x=1"}) {
     Scram s = rfc();
     s.client_first();
     ASSERT_TRUE(s.server_first(kServerFirst));
@@ -67,12 +68,25 @@ TEST(Scram, server_that_cannot_prove_itself_is_refused) {
 TEST(Scram, challenges_that_are_refused) {
   const std::string nonce = std::string("r=") + kNonce;
   for (const std::string& first : {
-           std::string(), std::string("r="), nonce + ",s=AAAA,i=4096",           // nonce not extended
-           std::string("r=other,s=AAAA,i=4096"), nonce + "x,s=,i=4096", nonce + "x,s=A,i=4096", nonce + "x,s=A!==,i=4096",
-           nonce + "x,s=AAAA", nonce + "x,s=AAAA,i=", nonce + "x,s=AAAA,i=0", nonce + "x,s=AAAA,i=1",
-           nonce + "x,s=AAAA,i=4095", nonce + "x,s=AAAA,i=600001", nonce + "x,s=AAAA,i=2147483647",
-           nonce + "x,s=AAAA,i=99999999999", nonce + "x,s=AAAA,i=-1", nonce + "x,s=AAAA,i=4096x",
-           "m=ext," + nonce + "x,s=AAAA,i=4096", nonce + std::string(5000, 'x') + ",s=AAAA,i=4096",
+           std::string(),
+           std::string("r="),
+           nonce + ",s=AAAA,i=4096",  // nonce not extended
+           std::string("r=other,s=AAAA,i=4096"),
+           nonce + "x,s=,i=4096",
+           nonce + "x,s=A,i=4096",
+           nonce + "x,s=A!==,i=4096",
+           nonce + "x,s=AAAA",
+           nonce + "x,s=AAAA,i=",
+           nonce + "x,s=AAAA,i=0",
+           nonce + "x,s=AAAA,i=1",
+           nonce + "x,s=AAAA,i=4095",
+           nonce + "x,s=AAAA,i=600001",
+           nonce + "x,s=AAAA,i=2147483647",
+           nonce + "x,s=AAAA,i=99999999999",
+           nonce + "x,s=AAAA,i=-1",
+           nonce + "x,s=AAAA,i=4096x",
+           "m=ext," + nonce + "x,s=AAAA,i=4096",
+           nonce + std::string(5000, 'x') + ",s=AAAA,i=4096",
        }) {
     Scram s = rfc();
     s.client_first();

@@ -19,15 +19,39 @@ std::string round_trip(const std::string& text) {
 
 std::string body(std::vector<unsigned> words) {
   std::string s(words.size() * 2, '\0');
-  for (std::size_t i = 0; i < words.size(); ++i) wire::put16(s.data() + 2 * i, static_cast<std::uint16_t>(words[i]));
+  for (std::size_t i = 0; i < words.size(); ++i)
+    wire::put16(s.data() + 2 * i, static_cast<std::uint16_t>(words[i]));
   return s;
 }
 
 TEST(Numeric, plain_decimals_come_back_as_written) {
-  for (const char* text : {"0", "1", "-1", "10", "9999", "10000", "10001", "99999999", "100000000", "0.1", "0.01", "0.001",
-                           "0.0001", "0.00001", "0.000000012345", "-0.5", "123.456", "12345.6789", "100000.00001",
-                           "0.00", "1.10", "1234567890123456789012345678901234567890.123456789", "10000.0001",
-                           "0.10000", "NaN", "Infinity", "-Infinity"}) {
+  for (const char* text : {"0",
+                           "1",
+                           "-1",
+                           "10",
+                           "9999",
+                           "10000",
+                           "10001",
+                           "99999999",
+                           "100000000",
+                           "0.1",
+                           "0.01",
+                           "0.001",
+                           "0.0001",
+                           "0.00001",
+                           "0.000000012345",
+                           "-0.5",
+                           "123.456",
+                           "12345.6789",
+                           "100000.00001",
+                           "0.00",
+                           "1.10",
+                           "1234567890123456789012345678901234567890.123456789",
+                           "10000.0001",
+                           "0.10000",
+                           "NaN",
+                           "Infinity",
+                           "-Infinity"}) {
     EXPECT_EQ(round_trip(text), text);
   }
 }
@@ -50,7 +74,8 @@ TEST(Numeric, random_decimals) {
     std::string text = random() % 2 ? "-" : "";
     std::size_t whole = random() % 14, fraction = random() % 14;
     std::string digits;
-    for (std::size_t d = 0; d < whole; ++d) digits.push_back(static_cast<char>('0' + (d ? random() % 10 : 1 + random() % 9)));
+    for (std::size_t d = 0; d < whole; ++d)
+      digits.push_back(static_cast<char>('0' + (d ? random() % 10 : 1 + random() % 9)));
     if (digits.empty()) digits = "0";
     bool zero = digits == "0";
     text += digits;
@@ -69,7 +94,8 @@ TEST(Numeric, random_decimals) {
 
 TEST(Numeric, what_is_no_number_is_refused) {
   core::OutBuffer out;
-  for (const char* text : {"", "-", "x", "1x", "1.2.3", "1e", "1e+", "e5", ".", "--1", "1 ", " 1", "0x10", "1_0"}) {
+  for (const char* text :
+       {"", "-", "x", "1x", "1.2.3", "1e", "1e+", "e5", ".", "--1", "1 ", " 1", "0x10", "1_0"}) {
     EXPECT_EQ(numeric_from_text(text, out), NumericError::malformed) << text;
   }
   for (const char* text : {"1e200000", "1e-40000", "1e99999999999999999999"}) {
@@ -93,10 +119,10 @@ TEST(Numeric, malformed_bodies_are_refused) {
   std::string text;
   EXPECT_FALSE(numeric_to_text("", text));
   EXPECT_FALSE(numeric_to_text(body({1, 0, 0}), text));
-  EXPECT_FALSE(numeric_to_text(body({2, 0, 0, 0, 1}), text));         // fewer digits than said
-  EXPECT_FALSE(numeric_to_text(body({1, 0, 0, 0, 10000}), text));     // no digit
-  EXPECT_FALSE(numeric_to_text(body({1, 0, 0x1234, 0, 1}), text));    // no sign
-  EXPECT_FALSE(numeric_to_text(body({1, 0, 0, 0x4000, 1}), text));    // no scale
+  EXPECT_FALSE(numeric_to_text(body({2, 0, 0, 0, 1}), text));       // fewer digits than said
+  EXPECT_FALSE(numeric_to_text(body({1, 0, 0, 0, 10000}), text));   // no digit
+  EXPECT_FALSE(numeric_to_text(body({1, 0, 0x1234, 0, 1}), text));  // no sign
+  EXPECT_FALSE(numeric_to_text(body({1, 0, 0, 0x4000, 1}), text));  // no scale
   EXPECT_FALSE(numeric_to_text(body({1, 0, 0, 0, 1}) + "x", text));
 }
 
