@@ -1,4 +1,5 @@
 // ConnectConfig: keyword arguments to Options.
+#define PY_SSIZE_T_CLEAN  // Python 3.11 and 3.12 refuse the # formats without it
 #include <cstring>
 
 #include "objects.hpp"

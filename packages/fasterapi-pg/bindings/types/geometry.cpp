@@ -1,4 +1,5 @@
 // Geometric types and bit strings, as instances of the classes given to set_value_types().
+#define PY_SSIZE_T_CLEAN  // Python 3.11 and 3.12 refuse the # formats without it
 #include "protocol/wire.hpp"
 #include "types/scalar.hpp"
 

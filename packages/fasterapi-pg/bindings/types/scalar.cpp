@@ -1,4 +1,5 @@
 // Numbers, text, bytes, uuid, json, network addresses and the server's own identifiers.
+#define PY_SSIZE_T_CLEAN  // Python 3.11 and 3.12 refuse the # formats without it
 #include <arpa/inet.h>
 
 #include <cmath>
