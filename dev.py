@@ -406,14 +406,25 @@ def command_native(args: list[str]) -> None:
     native_tests(os.environ.get("SANITIZE", ""))
 
 
+def packages_with_tests() -> list[Path]:
+    homes = [package(name).relative_to(ROOT) for stage in stages() for name in stage]
+    return [home for home in homes if any((ROOT / home / "tests").glob("test_*.py"))]
+
+
 def command_test(args: list[str]) -> None:
     build()
     ensure_tools("test")
-    failed = run(PYTHON, "-m", "pytest", "-q", *args) != 0
+    # One process per package: each must pass without its siblings being imported.
+    targets = [args] if args else [["tests"], *([str(home / "tests")] for home in packages_with_tests())]
+    failed = []
+    for target in targets:
+        say(f"pytest {' '.join(target)}")
+        if run(PYTHON, "-m", "pytest", "-q", *target):
+            failed.append(" ".join(target))
     if not args:
         native_tests()
     if failed:
-        raise Failure("Python tests failed")
+        raise Failure(f"Python tests failed: {', '.join(failed)}")
 
 
 def command_demo(args: list[str]) -> None:
