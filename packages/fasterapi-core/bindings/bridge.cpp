@@ -66,10 +66,10 @@ PyObject* tp_new(PyTypeObject* type, PyObject* args, PyObject*) {
 }
 void tp_dealloc(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
-  // Its own timer descriptor is one; more means that connections still point at it: see LoopCore.
-  if (cast(self)->reactor && cast(self)->reactor->descriptors() <= 1) {
+  if (cast(self)->reactor) {
     if (tl_foreign_reactor == cast(self)->reactor) tl_foreign_loop = nullptr;
-    delete cast(self)->reactor;
+    cast(self)->reactor->forget_external();
+    cast(self)->reactor->release();  // connections that outlive the loop keep it
   }
   Py_XDECREF(cast(self)->loop_reference);
   type->tp_free(self);

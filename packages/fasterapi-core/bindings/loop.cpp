@@ -476,9 +476,7 @@ void tp_dealloc(PyObject* self) {
   delete loop->watches;
   delete loop->ready;
   delete loop->timers;
-  // Connections of a program that dropped its loop without closing them still point at the reactor: it is
-  // then left alive on purpose, a bounded leak instead of a use after free.
-  if (loop->reactor && loop->reactor->descriptors() == 0) delete loop->reactor;
+  if (loop->reactor) loop->reactor->release();  // connections that outlive the loop keep it
   type->tp_free(self);
   Py_DECREF(type);
 }

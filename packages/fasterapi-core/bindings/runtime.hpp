@@ -45,7 +45,7 @@ bool init_runtime();
 PyObject* support(const char* name);
 
 /// Thread's running EventLoop (ours), or nullptr.
-extern thread_local struct LoopCore* tl_loop;
+[[gnu::tls_model("initial-exec")]] extern thread_local struct LoopCore* tl_loop;
 
 inline PyObject* none() { return Py_NewRef(Py_None); }
 

@@ -51,7 +51,7 @@ bool Hub::drive(Wait& wait) {
       driver_ = PyThread_get_thread_ident();
       bool ok = true;
       while (!wait.done && ok) {
-        reactor_->turn(kSecond / 2);
+        reactor_->turn(kSecond / 2, false);  // the answer takes a while: sleeping at once saves a poll
         if (sleepers_) {  // somebody else may be done now
           std::lock_guard lock(drive_mutex_);
           ++drive_epoch_;

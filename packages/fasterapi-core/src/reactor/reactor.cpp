@@ -39,11 +39,12 @@ class Reactor::External final : public IoHandler {
     programmed_ = 0;
   }
   void request_turn() noexcept {
-    if (requested_) return;
+    if (requested_ || !need_turn_) return;
     requested_ = true;
     need_turn_(arg_);
   }
   void turn_started() noexcept { requested_ = false; }
+  void forget() noexcept { need_turn_ = nullptr; }
   void program(Nanos next) noexcept {
     if (next == INT64_MAX) next = 0;  // disarms
     if (next == programmed_) return;
@@ -189,7 +190,7 @@ int Reactor::run_posted() noexcept {
   return count;
 }
 
-int Reactor::turn(Nanos timeout) noexcept {
+int Reactor::turn(Nanos timeout, bool poll_first) noexcept {
   in_turn_ = true;
   if (external_) external_->turn_started();
   int dispatched = run_deferred();
@@ -197,7 +198,7 @@ int Reactor::turn(Nanos timeout) noexcept {
   BackendEvent events[kEventsPerWait];
   int n = 0;
   // Poll first: under load something is always ready, and the GIL need not change hands.
-  n = backend_->wait(events, kEventsPerWait, 0);
+  if (poll_first || timeout == 0) n = backend_->wait(events, kEventsPerWait, 0);
   // After deferred work the caller's idea of how long to sleep is out of date: it may have made something ready.
   if (n == 0 && timeout != 0 && dispatched == 0 && deferred_head_ == nullptr && posted_.empty()) {
     refresh_now();
@@ -243,6 +244,10 @@ int Reactor::make_external(void (*need_turn)(void*), void* arg) noexcept {
   int error = external_->fd() < 0 ? errno : add(external_->fd(), kReadable, external_.get());
   if (error) external_.reset();
   return error;
+}
+
+void Reactor::forget_external() noexcept {
+  if (external_) external_->forget();
 }
 
 }  // namespace fasterapi::core

@@ -15,9 +15,14 @@ constexpr Nanos kExhaustedPause = 100'000'000;   // out of descriptors: acceptin
 }  // namespace
 
 Listener::Listener(Reactor& reactor, int listening_fd, Accept accept, void* arg) noexcept
-    : reactor_(reactor), fd_(listening_fd), accept_(accept), arg_(arg), retry_(&Listener::resume, this) {}
+    : reactor_(reactor), fd_(listening_fd), accept_(accept), arg_(arg), retry_(&Listener::resume, this) {
+  reactor_.retain();
+}
 
-Listener::~Listener() { stop(); }
+Listener::~Listener() {
+  stop();
+  reactor_.release();
+}
 
 int Listener::start() noexcept {
   if (started_) return 0;

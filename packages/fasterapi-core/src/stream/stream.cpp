@@ -35,7 +35,9 @@ Stream::Stream(Reactor& reactor, StreamHandler& handler) noexcept
             stream->handler_.on_closed(stream->error_);  // may delete the stream
           },
           this),
-      decrypt_([](void* self) noexcept { static_cast<Stream*>(self)->pump_tls_in(nullptr, 0); }, this) {}
+      decrypt_([](void* self) noexcept { static_cast<Stream*>(self)->pump_tls_in(nullptr, 0); }, this) {
+  reactor_.retain();
+}
 
 Stream::~Stream() {
   if (reactor_.scratch_owner() == this) {
@@ -46,6 +48,7 @@ Stream::~Stream() {
     reactor_.remove(fd_);
     ::close(fd_);
   }
+  reactor_.release();
 }
 
 int Stream::adopt(int fd) noexcept {

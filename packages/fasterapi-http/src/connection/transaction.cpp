@@ -304,7 +304,11 @@ void Transaction::complete() noexcept {
 // ---------------------------------------------------------------- references
 
 void Transaction::released() noexcept {
-  if (references_ == 0) return server_->recycle(*this);
+  if (references_ == 0) {
+    if (FASTERAPI_LIKELY(server_ != nullptr)) return server_->recycle(*this);
+    delete this;
+    return;
+  }
   // The connection's own reference is the last one: whoever was to answer has gone.
   if (state_ == State::answered || !connection_ || connection_->active_ != this || connection_->dispatching_)
     return;

@@ -70,8 +70,13 @@ Server::~Server() {
     first_ = connection->next_;
     delete connection;
   }
+  // Requests that somebody still keeps (a channel, a task) outlive us: they are answered and ours no more.
+  for (Transaction* tx = live_; tx; tx = tx->next_) {
+    tx->server_ = nullptr;
+    tx->state_ = Transaction::State::answered;
+  }
   while (free_) {
-    Transaction* next = free_->next_free_;
+    Transaction* next = free_->next_;
     delete free_;
     free_ = next;
   }
@@ -142,18 +147,22 @@ void Server::answer_unmatched(Transaction& tx) noexcept {
 Transaction* Server::acquire() {
   Transaction* tx = free_;
   if (FASTERAPI_LIKELY(tx != nullptr)) {
-    free_ = tx->next_free_;
+    free_ = tx->next_;
     --free_count_;
   } else {
     tx = new Transaction(*this);
   }
-  ++live_transactions_;
+  tx->prev_ = nullptr;
+  tx->next_ = live_;
+  if (live_) live_->prev_ = tx;
+  live_ = tx;
   tx->references_ = 1;
   return tx;
 }
 
 void Server::recycle(Transaction& tx) noexcept {
-  --live_transactions_;
+  (tx.prev_ ? tx.prev_->next_ : live_) = tx.next_;
+  if (tx.next_) tx.next_->prev_ = tx.prev_;
   if (free_count_ >= kFreeTransactions) {
     delete &tx;
     return;
@@ -179,7 +188,7 @@ void Server::recycle(Transaction& tx) noexcept {
     tx.client_text_.clear();
   }
   if (FASTERAPI_UNLIKELY(!tx.fields_.empty())) tx.fields_.clear();
-  tx.next_free_ = free_;
+  tx.next_ = free_;
   free_ = &tx;
   ++free_count_;
 }

@@ -85,6 +85,13 @@ class FASTERAPI_CORE_API Reactor {
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
 
+  /// Streams and listeners keep a heap-allocated reactor alive beyond its loop: who made it gives up its own
+  /// reference with release() instead of delete. A reactor on the stack or in a unique_ptr never needs this.
+  void retain() noexcept { ++references_; }
+  void release() noexcept {
+    if (--references_ == 0) delete this;
+  }
+
   // ---- descriptors: one handler each; `interest` is kReadable | kWritable, 0 keeps only kHangup
   int add(int fd, unsigned interest, IoHandler* handler) noexcept;
   int modify(int fd, unsigned interest) noexcept;
@@ -106,7 +113,8 @@ class FASTERAPI_CORE_API Reactor {
   // ---- driving
   /// One turn: deferred work, wait at most `timeout` (0 polls, < 0 until an event), dispatch I/O, posted
   /// work and timers, deferred work again. Returns the number of things dispatched.
-  int turn(Nanos timeout) noexcept;
+  /// A caller that knows that nothing is ready yet (a blocking driver) saves the poll before the sleep.
+  int turn(Nanos timeout, bool poll_first = true) noexcept;
   /// Cached clock: read once per turn.
   Nanos now() const noexcept { return now_; }
   void refresh_now() noexcept { now_ = monotonic_now(); }
@@ -115,6 +123,7 @@ class FASTERAPI_CORE_API Reactor {
   /// For driving from a foreign event loop: fd() becomes readable when a turn is due, also for timers;
   /// `need_turn` is called when work was deferred outside a turn.
   int make_external(void (*need_turn)(void*), void* arg) noexcept;
+  void forget_external() noexcept;  // the foreign loop has gone; nobody is asked for turns any more
   int fd() const noexcept { return backend_->fd(); }
   const char* backend_name() const noexcept { return backend_->name(); }
   std::size_t descriptors() const noexcept { return descriptors_; }
@@ -145,6 +154,7 @@ class FASTERAPI_CORE_API Reactor {
   Deferred* deferred_tail_ = nullptr;
   Nanos now_;
   std::size_t descriptors_ = 0;
+  std::size_t references_ = 1;
   bool in_turn_ = false;
   OutBuffer scratch_;
   class Stream* scratch_owner_ = nullptr;

@@ -128,7 +128,8 @@ class Server {
   std::uint64_t max_connections_ = 0, max_per_address_ = 0;
   std::unordered_map<std::uint64_t, std::uint32_t> per_address_;
   Transaction* free_ = nullptr;
-  std::size_t free_count_ = 0, live_transactions_ = 0;
+  Transaction* live_ = nullptr;
+  std::size_t free_count_ = 0;
   std::vector<Connection*> resumes_, resuming_;
   core::Deferred resume_work_;
   DateCache date_;

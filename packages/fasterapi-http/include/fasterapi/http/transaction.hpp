@@ -114,7 +114,7 @@ class Transaction final : public core::RequestView, public core::Responder {
   void resolve_client() const noexcept;
   void drop_connection() noexcept { connection_ = nullptr; }
 
-  Server* server_;
+  Server* server_;  // null once the server has gone before whoever keeps this
   Connection* connection_ = nullptr;
   const Route* route_ = nullptr;
   std::string_view body_;
@@ -137,7 +137,8 @@ class Transaction final : public core::RequestView, public core::Responder {
   mutable std::int32_t client_port_ = -2;  // -2: not asked yet
   mutable std::string client_host_, client_text_;
   mutable std::vector<HeaderField> fields_;
-  Transaction* next_free_ = nullptr;
+  Transaction* next_ = nullptr;  // in the server's list of live or of free ones
+  Transaction* prev_ = nullptr;
 };
 
 /// What answers the requests of a route.
