@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -14,3 +15,11 @@ def test_the_example_is_the_store_of_the_demonstration() -> None:
 
 def test_the_readme_shows_the_store() -> None:
     assert STORE.read_text().strip() in (ROOT / "README.md").read_text()
+
+
+def test_the_readme_has_no_figure_that_was_not_measured() -> None:
+    spec = importlib.util.spec_from_file_location("figures", ROOT / "bench" / "figures.py")
+    assert spec and spec.loader
+    figures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(figures)
+    assert figures.section() in (ROOT / "README.md").read_text()
