@@ -5,6 +5,7 @@
 namespace fasterapi::core::py {
 
 PyTypeObject* FutureType = nullptr;
+PyTypeObject* CallType = nullptr;
 
 namespace {
 
@@ -113,6 +114,20 @@ PyObject* method_throw(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
     PyErr_SetString(PyExc_TypeError, "exceptions must be classes deriving BaseException or instances");
   }
   return nullptr;
+}
+
+PyObject* method_send(PyObject* self, PyObject*) {
+  PyObject* value;
+  PySendResult sent = send(self, nullptr, &value);
+  if (sent != PYGEN_RETURN) return value;
+  PyObject* nothing = stop_iteration(value);
+  if (!nothing && !PyErr_Occurred()) PyErr_SetNone(PyExc_StopIteration);
+  Py_DECREF(value);
+  return nullptr;
+}
+PyObject* method_close(PyObject* self, PyObject*) {
+  cancel(cast(self), nullptr);
+  Py_RETURN_NONE;
 }
 
 // ---- methods
@@ -359,6 +374,10 @@ PyMethodDef methods[] = {
     {"throw", as_function(method_throw), METH_FASTCALL, nullptr},
     {"__class_getitem__", method_class_getitem, METH_O | METH_CLASS, nullptr},
     {}};
+PyMethodDef call_methods[] = {
+    {"send", method_send, METH_O, "Resume as a coroutine."},
+    {"close", method_close, METH_NOARGS, "Cancel when still pending."},
+    {}};
 PyGetSetDef getset[] = {{"_asyncio_future_blocking", get_blocking, set_blocking, nullptr, nullptr},
                         {"_state", get_state, nullptr, nullptr, nullptr},
                         {"_loop", get_loop_attr, nullptr, nullptr, nullptr},
@@ -390,13 +409,15 @@ PyType_Spec spec = {"fasterapi_core.Future", sizeof(FutureObject), 0,
 
 }  // namespace
 
-PyObject* future_new(PyObject* loop) {
+namespace {
+
+PyObject* make(PyTypeObject* type, PyObject* loop) {
   if (!loop && !(loop = api->current_loop())) return nullptr;
   FutureObject* future;
   if (pooled) {
     future = pool[--pooled];
-    PyObject_Init(reinterpret_cast<PyObject*>(future), FutureType);
-  } else if (!(future = PyObject_GC_New(FutureObject, FutureType))) {
+    PyObject_Init(reinterpret_cast<PyObject*>(future), type);
+  } else if (!(future = PyObject_GC_New(FutureObject, type))) {
     return nullptr;
   }
   std::memset(reinterpret_cast<char*>(future) + sizeof(PyObject), 0, sizeof(FutureObject) - sizeof(PyObject));
@@ -404,6 +425,11 @@ PyObject* future_new(PyObject* loop) {
   PyObject_GC_Track(future);
   return reinterpret_cast<PyObject*>(future);
 }
+
+}  // namespace
+
+PyObject* future_new(PyObject* loop) { return make(FutureType, loop); }
+PyObject* call_new(PyObject* loop) { return make(CallType, loop); }
 
 int future_set_result(PyObject* self, PyObject* value) {
   FutureObject* future = cast(self);
@@ -450,7 +476,29 @@ int future_add_callback(FutureObject* future, PyObject* callback, PyObject* cont
 
 bool add_future(PyObject* module) {
   FutureType = reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &spec, nullptr));
-  return FutureType && PyModule_AddType(module, FutureType) == 0;
+  if (!FutureType || PyModule_AddType(module, FutureType) < 0) return false;
+  // Nobody else may derive from a type whose memory is pooled.
+  PyType_Slot call_slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+                              {Py_tp_finalize, reinterpret_cast<void*>(finalize)},
+                              {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+                              {Py_tp_clear, reinterpret_cast<void*>(clear)},
+                              {Py_tp_methods, call_methods},
+                              {0, nullptr}};
+  PyType_Spec call_spec = {"fasterapi_core._core.Call", sizeof(FutureObject), 0,
+                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, call_slots};
+  FutureType->tp_flags |= Py_TPFLAGS_BASETYPE;
+  CallType = reinterpret_cast<PyTypeObject*>(
+      PyType_FromModuleAndSpec(module, &call_spec, reinterpret_cast<PyObject*>(FutureType)));
+  FutureType->tp_flags &= ~Py_TPFLAGS_BASETYPE;
+  if (!CallType || PyModule_AddType(module, CallType) < 0) return false;
+  PyObject* abc = PyImport_ImportModule("collections.abc");
+  PyObject* coroutine = abc ? PyObject_GetAttrString(abc, "Coroutine") : nullptr;
+  PyObject* registered =
+      coroutine ? PyObject_CallMethod(coroutine, "register", "O", reinterpret_cast<PyObject*>(CallType)) : nullptr;
+  Py_XDECREF(abc);
+  Py_XDECREF(coroutine);
+  Py_XDECREF(registered);
+  return registered != nullptr;
 }
 
 }  // namespace fasterapi::core::py

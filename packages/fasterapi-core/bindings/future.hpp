@@ -26,6 +26,8 @@ struct FutureObject {
 };
 
 PyObject* future_new(PyObject* loop);
+/// The same as a Call: asyncio.create_task() and TaskGroup accept it, asyncio.wait() refuses it, as coroutines.
+PyObject* call_new(PyObject* loop);
 int future_set_result(PyObject* self, PyObject* value);
 int future_set_exception(PyObject* self, PyObject* exception);
 int future_done(PyObject* self);

@@ -21,7 +21,7 @@ namespace {
 Api table{
     sizeof(Api),        FASTERAPI_CORE_ABI, api_current_reactor, api_current_loop, nullptr,     future_new,
     future_set_result,  future_set_exception, future_done,       future_on_cancel, task_call,   task_cancel,
-    json_encode,        json_decode,        kLayout,
+    json_encode,        json_decode,        kLayout,              call_new,
 };
 
 PyObject* python_task_call(PyObject*, PyObject* const* args, Py_ssize_t nargs) {

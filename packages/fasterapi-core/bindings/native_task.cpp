@@ -253,7 +253,7 @@ int wait_for(Task* task, PyObject* future, FastFuture* fast) {
   if (!wake) return -1;
   PyObject* callback = reinterpret_cast<PyObject*>(wake);
   int rc;
-  if (Py_IS_TYPE(future, FutureType)) {
+  if (is_future(future)) {
     rc = future_add_callback(reinterpret_cast<FutureObject*>(future), callback, task->context);
   } else {
     PyObject* stack[3] = {future, callback, task->context};
@@ -274,7 +274,7 @@ int yielded(Task* task, PyObject* value) {
   if (register_task(task) < 0) return -1;
   if (value == Py_None) return step_later(task, nullptr);
   if (value == as_object(task)) return bad_yield(task, "Task cannot await on itself: %R", value);
-  if (Py_IS_TYPE(value, FutureType)) {
+  if (is_future(value)) {
     auto* future = reinterpret_cast<FutureObject*>(value);
     if (!future->blocking) return bad_yield(task, "yield was used instead of yield from in task %R with %R", value);
     if (future->loop != task->loop)
@@ -363,7 +363,7 @@ PyObject* wake_call(PyObject* self, PyObject* const* args, std::size_t nargsf, P
   int rc;
   if (PyVectorcall_NARGS(nargsf) == 0) {
     rc = step(task, wake->throw_exception);
-  } else if (PyObject* future = args[0]; Py_IS_TYPE(future, FutureType)) {
+  } else if (PyObject* future = args[0]; is_future(future)) {
     auto* ours = reinterpret_cast<FutureObject*>(future);
     // the coroutine asks the future for its outcome when it is resumed; a cancelled one is thrown, as asyncio does
     PyObject* error = nullptr;

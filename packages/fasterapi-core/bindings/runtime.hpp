@@ -74,5 +74,8 @@ bool add_native_task(PyObject* module);
 bool add_bridge(PyObject* module);
 
 extern PyTypeObject* FutureType;
+extern PyTypeObject* CallType;  // a Future that create_task() takes for a coroutine
+
+inline bool is_future(PyObject* object) { return Py_IS_TYPE(object, FutureType) || Py_IS_TYPE(object, CallType); }
 
 }  // namespace fasterapi::core::py

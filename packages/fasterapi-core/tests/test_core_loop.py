@@ -280,7 +280,11 @@ def test_datagrams_sockets_and_getaddrinfo() -> None:
 def test_subprocesses_pipes_and_executors() -> None:
     async def main() -> None:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", "import sys; sys.stdout.write(sys.stdin.read().upper())", stdin=-1, stdout=-1
+            sys.executable,
+            "-c",
+            "import sys; sys.stdout.write(sys.stdin.read().upper())",
+            stdin=-1,
+            stdout=-1,
         )
         out, _ = await process.communicate(b"hello")
         assert out == b"HELLO" and process.returncode == 0
@@ -344,7 +348,10 @@ def test_debug_mode_checks_threads_and_logs_slow_callbacks(caplog: pytest.LogCap
         assert "created at" in repr(handle)
         handle.cancel()
 
-    with caplog.at_level(logging.WARNING, "asyncio"), asyncio.Runner(debug=True, loop_factory=new_event_loop) as r:
+    with (
+        caplog.at_level(logging.WARNING, "asyncio"),
+        asyncio.Runner(debug=True, loop_factory=new_event_loop) as r,
+    ):
         r.run(main())
     assert any("took 0.0" in record.getMessage() for record in caplog.records)
 
@@ -353,7 +360,11 @@ def test_closed_loop_refuses_work() -> None:
     loop = new_event_loop()
     loop.close()
     assert loop.is_closed()
-    for attempt in (lambda: loop.call_soon(print), lambda: loop.call_later(1, print), lambda: loop.run_forever()):
+    for attempt in (
+        lambda: loop.call_soon(print),
+        lambda: loop.call_later(1, print),
+        lambda: loop.run_forever(),
+    ):
         with pytest.raises(RuntimeError, match="closed"):
             attempt()
     loop.close()

@@ -58,7 +58,7 @@ bool apply_call(Request& r, const Call& call, const Hub& hub, PyTypeObject* reco
 
 PyObject* failed_future() {
   Ref error = take_error();
-  Ref future(core_py::api->future_new(nullptr));
+  Ref future(core_py::api->call_new(nullptr));
   if (!future) {  // no loop runs: the call itself has to say so
     PyErr_Clear();
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
@@ -68,7 +68,7 @@ PyObject* failed_future() {
 }
 
 PyObject* done_future(PyObject* value) {
-  Ref future(core_py::api->future_new(nullptr));
+  Ref future(core_py::api->call_new(nullptr));
   if (!future) return nullptr;
   return core_py::api->future_set_result(future.get(), value) < 0 ? nullptr : future.release();
 }
@@ -79,7 +79,7 @@ PyObject* start(Request* r, Hub& hub, ConnectionObject* connection) {
     r->drop();
     return failed_future();
   }
-  PyObject* future = core_py::api->future_new(hub.loop());
+  PyObject* future = core_py::api->call_new(hub.loop());
   if (!future) {
     r->drop();
     return nullptr;

@@ -67,7 +67,7 @@ PyObject* connect(PyObject* cls, PyObject* const* args, Py_ssize_t nargs, PyObje
     hub->unref();
     return failed_future();
   }
-  PyObject* future = core_py::api->future_new(hub->loop());
+  PyObject* future = core_py::api->call_new(hub->loop());
   if (future) {
     auto* a = new Acquisition(hub);
     a->future = Py_NewRef(future);
@@ -171,7 +171,7 @@ PyObject* close(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObjec
     link->release();
     return done_future(Py_None);
   }
-  PyObject* future = core_py::api->future_new(c->hub->loop());
+  PyObject* future = core_py::api->call_new(c->hub->loop());
   if (!future) return nullptr;
   c->hub->close_futures.push_back(Py_NewRef(future));
   c->hub->closing = true;
@@ -218,7 +218,7 @@ PyObject* cancel(PyObject* self, PyObject*) {
   if (!check(c) || !c->hub->attach()) return failed_future();
   Session& session = *c->link->session;
   if (!session.pipelined()) return done_future(Py_None);
-  PyObject* future = core_py::api->future_new(c->hub->loop());
+  PyObject* future = core_py::api->call_new(c->hub->loop());
   if (!future) return nullptr;
   session.flush_now();
   send_cancel(

@@ -49,6 +49,11 @@ void Acquisition::cancelled(void* self) noexcept {
   auto* a = static_cast<Acquisition*>(self);
   a->gone = true;
   Py_CLEAR(a->future);
+  if (a->hub->single) {  // a connect() that nobody waits for any more: its socket goes at once
+    Hub* hub = a->hub;
+    HubRef keep(hub);
+    hub->terminate();
+  }
 }
 
 void Acquisition::timed_out(void* self) noexcept {

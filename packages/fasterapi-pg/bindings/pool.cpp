@@ -105,7 +105,7 @@ PyObject* open(PyObject* self, PyObject*) {
     hub->opened = true;
     return done_future(Py_None);
   }
-  PyObject* future = core_py::api->future_new(hub->loop());
+  PyObject* future = core_py::api->call_new(hub->loop());
   if (!future) return nullptr;
   hub->open_futures.push_back(Py_NewRef(future));
   hub->grow(static_cast<std::size_t>(hub->min_size));
@@ -161,7 +161,7 @@ PyObject* lease(Hub& hub, PyObject* pool, Nanos timeout, PyObject** now) {
     *now = make_connection(hub, *link);
     return *now ? nullptr : failed_future();
   }
-  PyObject* future = core_py::api->future_new(hub.loop());
+  PyObject* future = core_py::api->call_new(hub.loop());
   if (!future) return nullptr;
   auto* a = new Acquisition(&hub);
   a->future = Py_NewRef(future);
@@ -349,7 +349,7 @@ PyObject* close(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObjec
     return done_future(Py_None);
   }
   if (!hub->attach()) return failed_future();
-  PyObject* future = core_py::api->future_new(hub->loop());
+  PyObject* future = core_py::api->call_new(hub->loop());
   if (!future) return nullptr;
   hub->close_futures.push_back(Py_NewRef(future));
   if (timeout > 0) {

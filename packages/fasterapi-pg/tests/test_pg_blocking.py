@@ -141,7 +141,8 @@ def test_tx(pg: PgPool) -> None:
     pg.exec("create table tx_t (a int primary key)")
     with pg.tx() as tx:
         tx.exec("insert into tx_t values ($1)", 1)
-        assert pg.exec("select count(*) from tx_t").scalar() == 0
+        with ThreadPoolExecutor(1) as other:  # this thread's calls are in the transaction, others' are not
+            assert other.submit(lambda: pg.exec("select count(*) from tx_t").scalar()).result() == 0
         assert tx.exec("select count(*) from tx_t").scalar() == 1
     assert pg.exec("select count(*) from tx_t").scalar() == 1
     with pytest.raises(ZeroDivisionError), pg.tx() as tx:
@@ -164,6 +165,44 @@ def test_tx(pg: PgPool) -> None:
         assert tx.exec("show transaction_isolation").scalar() == "serializable"
         assert tx.exec("show transaction_read_only").scalar() == "on"
     pg.exec("drop table tx_t")
+
+
+def test_pool_methods_join_the_transaction_of_their_block(pg_dsn: str) -> None:
+    with PgPool(pg_dsn, min_size=1, max_size=1) as pool:  # one connection: not joining would wait for ever
+        pool.exec("drop table if exists joined")
+        pool.exec("create table joined (a int)")
+        with pytest.raises(ZeroDivisionError):
+            with pool.tx():
+                pool.exec("insert into joined values (1)")
+                assert pool.exec("select count(*) from joined").scalar() == 1
+                raise ZeroDivisionError
+        assert pool.exec("select count(*) from joined").scalar() == 0
+        with pool.tx() as tx:
+            pool.exec("insert into joined values (1)")
+            with pytest.raises(KeyError), tx.tx():
+                pool.exec("insert into joined values (2)")
+                raise KeyError
+        assert pool.exec("select array_agg(a) from joined").scalar() == [1]
+        pool.exec("drop table joined")
+
+
+def test_tasks_join_the_transaction_that_they_were_started_in(pg_dsn: str) -> None:
+    async def main() -> None:
+        async with PgPool(pg_dsn, min_size=1, max_size=2) as pool:
+
+            async def in_transaction() -> bool:
+                return bool(await pool.fetchval("select pg_current_xact_id_if_assigned() is not null"))
+
+            async with pool.tx():
+                await pool.execute("create temp table mine (a int)")
+                await pool.executemany("insert into mine values ($1)", [(1,), (2,)])
+                assert len(await pool.fetch("select * from mine")) == 2
+                assert (await pool.fetchrow("select a from mine order by a"))["a"] == 1  # type: ignore[index]
+                assert (await pool.exec_async("select count(*) from mine")).scalar() == 2
+                assert await asyncio.create_task(in_transaction())
+            assert not await in_transaction()
+
+    asyncio.run(main())
 
 
 def test_commit_of_a_failed_transaction_is_an_error(pg: PgPool) -> None:

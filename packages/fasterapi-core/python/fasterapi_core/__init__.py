@@ -1,9 +1,9 @@
 """A native asyncio event loop, and the C++ reactor, futures, pools, buffers and JSON under FasterAPI.
 
-    import asyncio, fasterapi_core
+import asyncio, fasterapi_core
 
-    fasterapi_core.run(main())                                             # like asyncio.run
-    asyncio.Runner(loop_factory=fasterapi_core.new_event_loop)             # or as a loop factory
+fasterapi_core.run(main())                                             # like asyncio.run
+asyncio.Runner(loop_factory=fasterapi_core.new_event_loop)             # or as a loop factory
 """
 
 from __future__ import annotations

@@ -125,4 +125,3 @@ class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
 def install() -> None:
     """Make EventLoop what ``asyncio.run`` and ``asyncio.new_event_loop`` use in this process."""
     asyncio.set_event_loop_policy(EventLoopPolicy())
-

@@ -51,7 +51,9 @@ def future_get(future: Any, timeout: float | None) -> Any:
     """Waits in this thread, which must not be the loop's, for the outcome of a future."""
     loop = future.get_loop()
     if asyncio._get_running_loop() is loop:
-        raise RuntimeError("Future.get() would block the event loop that has to finish it: use 'await future'")
+        raise RuntimeError(
+            "Future.get() would block the event loop that has to finish it: use 'await future'"
+        )
     done = threading.Event()
     loop.call_soon_threadsafe(future.add_done_callback, lambda _: done.set())
     if not done.wait(timeout):

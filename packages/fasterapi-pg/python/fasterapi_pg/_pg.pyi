@@ -215,10 +215,20 @@ class BaseConnection:
         """For scripts without a loop; the connection then has only blocking methods (exec, close_blocking)."""
 
     def fetch(
-        self, query: str, /, *args: object, timeout: float | None = None, record_class: type[Record] | None = None
+        self,
+        query: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        record_class: type[Record] | None = None,
     ) -> Future[list[Record]]: ...
     def fetchrow(
-        self, query: str, /, *args: object, timeout: float | None = None, record_class: type[Record] | None = None
+        self,
+        query: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        record_class: type[Record] | None = None,
     ) -> Future[Record | None]: ...
     def fetchval(
         self, query: str, /, *args: object, column: int | str = 0, timeout: float | None = None
@@ -259,7 +269,6 @@ class BaseConnection:
     def exec(self, query: str, /, *args: object, timeout: float | None = None) -> BaseResult: ...
     def exec_script(self, script: str, /, *, timeout: float | None = None) -> str: ...
     def close_blocking(self, *, timeout: float | None = None) -> None: ...
-
     def close(self, *, timeout: float | None = None) -> Future[None]: ...
     def terminate(self) -> None: ...
     def cancel(self) -> Future[None]:
@@ -272,7 +281,9 @@ class BaseConnection:
     @property
     def pid(self) -> int: ...
     @property
-    def transaction_status(self) -> str: ...  # "I" idle, "T" in a transaction, "E" in a failed one, "?" closed
+    def transaction_status(
+        self,
+    ) -> str: ...  # "I" idle, "T" in a transaction, "E" in a failed one, "?" closed
     @property
     def parameters(self) -> dict[str, str]: ...  # ParameterStatus values, a copy
     @property
@@ -315,7 +326,9 @@ class BaseStatement:
     ) -> Future[Record | None]: ...
     def fetchval(self, *args: object, column: int | str = 0, timeout: float | None = None) -> Future[Any]: ...
     def execute(self, *args: object, timeout: float | None = None) -> Future[str]: ...
-    def executemany(self, args: Iterable[Sequence[object]], /, *, timeout: float | None = None) -> Future[None]: ...
+    def executemany(
+        self, args: Iterable[Sequence[object]], /, *, timeout: float | None = None
+    ) -> Future[None]: ...
     def fetchmany(
         self,
         args: Iterable[Sequence[object]],
@@ -381,10 +394,20 @@ class BasePool:
         """Opens min_size connections on the running loop (a second call is a no-op)."""
 
     def fetch(
-        self, query: str, /, *args: object, timeout: float | None = None, record_class: type[Record] | None = None
+        self,
+        query: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        record_class: type[Record] | None = None,
     ) -> Future[list[Record]]: ...
     def fetchrow(
-        self, query: str, /, *args: object, timeout: float | None = None, record_class: type[Record] | None = None
+        self,
+        query: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        record_class: type[Record] | None = None,
     ) -> Future[Record | None]: ...
     def fetchval(
         self, query: str, /, *args: object, column: int | str = 0, timeout: float | None = None
@@ -403,7 +426,6 @@ class BasePool:
         record_class: type[Record] | None = None,
     ) -> Future[list[Record]]: ...
     def query(self, query: str, /, *args: object, timeout: float | None = None) -> Future[BaseResult]: ...
-
     def acquire(self, *, timeout: float | None = None) -> Acquire: ...
     def release(self, connection: BaseConnection, /) -> None:
         """Ends the lease at once. An open transaction is rolled back, a dirty session is reset, both pipelined
@@ -420,7 +442,6 @@ class BasePool:
         """A leased connection; give it back with release()."""
 
     def close_blocking(self, *, timeout: float | None = None) -> None: ...
-
     def close(self, *, timeout: float | None = None) -> Future[None]:
         """Refuses new work, waits for leases and queries to end, then closes. Connections that are left at the
         timeout are terminated."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Generator
+from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from ._result import Result
 
 __all__ = ["PgPool", "Tx"]
+
+
+#: The innermost transaction of this task or thread.
+_current: ContextVar[Tx | None] = ContextVar("fasterapi_pg.transaction", default=None)
 
 
 class _Done:
@@ -47,6 +52,9 @@ class PgPool(Pool):
     tx``. A blocking call on the thread of a running loop would stop that loop: it raises
     ``InterfaceError``.
 
+    Inside the block of ``tx()`` the pool's own methods join that transaction, in the same task or thread:
+    ``with pool.tx(): pool.exec(...)``. Tasks started inside join it while it is open.
+
     No connection is opened before the first use. The options are those of ``create_pool``.
 
     >>> pg = PgPool("postgresql://app@localhost/shop", min_size=2, max_size=8)
@@ -59,9 +67,53 @@ class PgPool(Pool):
     ) -> None:
         super().__init__(dsn, min_size=min(min_size, max_size), max_size=max_size, **options)
 
+    def _joined(self) -> Tx | None:
+        tx = _current.get()
+        while tx is not None and (tx._pool is not self or tx._connection is None):
+            tx = tx._outer
+        return tx
+
+    def exec(self, query: str, /, *args: object, timeout: float | None = None) -> Result:
+        """Run a statement and return its ``Result``; blocks."""
+        if _current.get() is not None and (tx := self._joined()) is not None:
+            return tx.exec(query, *args, timeout=timeout)
+        return super().exec(query, *args, timeout=timeout)
+
     def exec_async(self, query: str, /, *args: object, timeout: float | None = None) -> Future[Result]:
         """Run a statement; awaiting it gives the ``Result``."""
+        if _current.get() is not None and (tx := self._joined()) is not None:
+            return tx.exec_async(query, *args, timeout=timeout)
         return self.query(query, *args, timeout=timeout)  # type: ignore[return-value]
+
+    def fetch(self, query: str, /, *args: object, **options: Any) -> Future[list[_pg.Record]]:
+        """Return all rows. Options: ``timeout`` in seconds, ``record_class``."""
+        if _current.get() is not None and (tx := self._joined()) is not None:
+            return tx.connection.fetch(query, *args, **options)
+        return super().fetch(query, *args, **options)
+
+    def fetchrow(self, query: str, /, *args: object, **options: Any) -> Future[_pg.Record | None]:
+        """Return the first row or ``None``. Options: ``timeout`` in seconds, ``record_class``."""
+        if _current.get() is not None and (tx := self._joined()) is not None:
+            return tx.connection.fetchrow(query, *args, **options)
+        return super().fetchrow(query, *args, **options)
+
+    def fetchval(self, query: str, /, *args: object, **options: Any) -> Future[Any]:
+        """Return one value of the first row, ``None`` without rows. Options: ``column``, ``timeout``."""
+        if _current.get() is not None and (tx := self._joined()) is not None:
+            return tx.connection.fetchval(query, *args, **options)
+        return super().fetchval(query, *args, **options)
+
+    def execute(self, query: str, /, *args: object, timeout: float | None = None) -> Future[str]:
+        """Run a statement (without arguments: a script) and return the command tag."""
+        if _current.get() is not None and (tx := self._joined()) is not None:
+            return tx.connection.execute(query, *args, timeout=timeout)
+        return super().execute(query, *args, timeout=timeout)
+
+    def executemany(self, query: str, args: Any, /, *, timeout: float | None = None) -> Future[None]:
+        """Run a statement once for each tuple of arguments."""
+        if _current.get() is not None and (tx := self._joined()) is not None:
+            return tx.connection.executemany(query, args, timeout=timeout)
+        return super().executemany(query, args, timeout=timeout)
 
     def tx(
         self,
@@ -115,7 +167,7 @@ class Tx:
     ``execute``, ``executemany``. ``tx.tx()`` is a savepoint.
     """
 
-    __slots__ = ("_begin", "_connection", "_parent", "_pool", "_savepoint", "_timeout")
+    __slots__ = ("_begin", "_connection", "_outer", "_parent", "_pool", "_savepoint", "_timeout", "_token")
 
     def __init__(
         self,
@@ -133,6 +185,8 @@ class Tx:
         self._parent = parent
         self._connection: Connection | None = None
         self._savepoint = ""
+        self._outer: Tx | None = None
+        self._token: Token[Tx | None] | None = None
 
     # ------------------------------------------------------------------------------------------- blocking
     def __enter__(self) -> Self:
@@ -151,7 +205,7 @@ class Tx:
             except BaseException:
                 _pg.BasePool.release(self._pool, connection)
                 raise
-        self._connection = connection
+        self._opened(connection)
         return self
 
     def __exit__(
@@ -184,7 +238,7 @@ class Tx:
             except BaseException:
                 _pg.BasePool.release(self._pool, connection)
                 raise
-        self._connection = connection
+        self._opened(connection)
         return self
 
     async def __aexit__(
@@ -263,9 +317,20 @@ class Tx:
                 "the transaction was rolled back: a statement in it had failed and the error was ignored"
             )
 
+    def _opened(self, connection: Connection) -> None:
+        self._connection = connection
+        self._outer = _current.get()
+        self._token = _current.set(self)
+
     def _taken(self) -> Connection:
         connection = self.connection
         self._connection = None
+        if self._token is not None:
+            try:
+                _current.reset(self._token)
+            except ValueError:  # ended in another context than it began in; closed as it is, it joins nobody
+                pass
+            self._token = None
         return connection
 
     def _give_back(self, connection: Connection) -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-
-from fasterapi_core import Future
-
 from . import _pg, exceptions, types
 from ._result import Result
 
@@ -47,6 +43,3 @@ def install() -> None:
         }
     )
     _pg.set_result_class(Result)
-    # Code written for asyncpg passes the methods' results to asyncio.create_task() and TaskGroup.create_task(),
-    # which insist on coroutines. A Future can be stepped like one (it has am_send and throw).
-    Coroutine.register(Future)

@@ -69,6 +69,10 @@ struct Api {
   PyObject* (*json_decode)(const char* data, std::size_t size, unsigned max_depth);
 
   std::uint32_t layout;  // kLayout of the provider
+
+  /// future_new() as fasterapi_core._core.Call: what an awaitable function of a driver returns. Besides being
+  /// a Future, asyncio.create_task() takes it for the coroutine that such a function would have returned.
+  PyObject* (*call_new)(PyObject* loop);
 };
 
 inline const Api* api = nullptr;
