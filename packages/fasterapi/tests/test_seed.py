@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from asgi_client import asgi_request
 from fasterapi import App
+from fasterapi.pg import PgPool
 from fasterapi.testclient import TestClient
 
 
@@ -105,3 +106,40 @@ def test_response_object_of_the_seed(call: Any) -> None:
 def test_seed_handlers_are_not_documented_with_parameters() -> None:
     operation = build().openapi()["paths"]["/mixed"]["get"]
     assert "parameters" not in operation
+
+
+def test_blocking_queries_in_req_res_handlers(pg_dsn: str) -> None:
+    pg = PgPool(pg_dsn, min_size=1, max_size=4)
+    app = App()
+
+    @app.get("/users/{user_id}")
+    def get_user(req, res):
+        user_id = int(req.path_params["user_id"])
+        result = pg.exec("SELECT * FROM (VALUES (1, 'ada'), (2, 'bob')) users(id, name) WHERE id=$1", user_id)
+        user = result.one_or_none()
+        if user is None:
+            res.status(404)
+            return {"error": "no such user"}
+        return dict(user)
+
+    @app.get("/moved")
+    def moved(req, res):
+        with pg.tx():
+            pg.exec("create temp table accounts (id int, balance int) on commit drop")
+            pg.exec("insert into accounts values ($1, $2)", 1, 100)
+            return {"balance": pg.exec("select balance from accounts where id=$1", 1).scalar()}
+
+    @app.get("/async/{user_id}")
+    async def get_user_async(req, res):
+        result = await pg.exec_async("SELECT $1::int AS id", int(req.path_params["user_id"]))
+        return dict(result.one())
+
+    with TestClient(app) as client:
+        assert client.get("/users/1").json() == {"id": 1, "name": "ada"}
+        missing = client.get("/users/9")
+        assert (missing.status_code, missing.json()) == (404, {"error": "no such user"})
+        assert client.get("/moved").json() == {"balance": 100}
+        assert client.get("/async/5").json() == {"id": 5}
+    answer = asgi_request(app, "GET", "/users/2")
+    assert answer.json() == {"id": 2, "name": "bob"}
+    pg.close()

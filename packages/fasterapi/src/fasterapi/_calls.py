@@ -8,6 +8,8 @@ import inspect
 import types
 from typing import Any, Literal
 
+from fasterapi_pg import PgPool
+
 Kind = Literal["async", "sync", "generator", "async_generator"]
 
 # Opcodes that run other code, wait for a lock of the import system, or enter a context manager. A function
@@ -89,6 +91,26 @@ def calls_nothing(call: Any) -> bool:
 def runs_inline(call: Any, forced: bool = False) -> bool:
     """Say whether a sync callable runs on the loop: asked for, marked by ``@inline``, or calling nothing."""
     return forced or bool(getattr(call, "__fasterapi_inline__", False)) or calls_nothing(call)
+
+
+def uses_blocking_pool(call: Any) -> bool:
+    """Say whether a function mentions a ``PgPool`` by a global name or holds one in its closure.
+
+    Such a ``(req, res)`` handler makes blocking queries (``pg.exec``), which must not run on the loop. Asked
+    when plans are compiled, so that pools made after the handler count too.
+    """
+    function = unwrapped(call)
+    if isinstance(function, types.MethodType):
+        function = function.__func__
+    if not isinstance(function, types.FunctionType):
+        return False
+    held = [function.__globals__.get(name) for name in function.__code__.co_names]
+    for cell in function.__closure__ or ():
+        try:
+            held.append(cell.cell_contents)
+        except ValueError:  # not filled yet
+            continue
+    return any(isinstance(value, PgPool) for value in held)
 
 
 def call_name(call: Any) -> str:

@@ -18,7 +18,7 @@ import fasterapi_http as _http
 
 from . import params
 from ._annotations import without_none
-from ._calls import runs_inline
+from ._calls import runs_inline, uses_blocking_pool
 from ._cleanup import CleanupStack
 from ._dependant import Dependant
 from ._fields import Field, form_model, parameter_model
@@ -119,7 +119,11 @@ def _seed_plan(route: APIRoute) -> Plan:
         raise NotNative("the response class renders itself")
     count = len(inspect.signature(route.endpoint).parameters)
     args: list[Arg] = [("request", None, None, True, None), ("response", None, None, True, None)]
-    mode: Mode = "async" if route.dependant.kind == "async" else "inline"
+    mode: Mode = "inline"
+    if route.dependant.kind == "async":
+        mode = "async"
+    elif uses_blocking_pool(route.endpoint) and not route.inline:
+        mode = "thread"
     return Plan(route, route.endpoint, mode, args[:count], spec)
 
 

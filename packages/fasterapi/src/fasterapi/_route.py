@@ -13,7 +13,7 @@ import fasterapi_http as _http
 
 from . import params
 from ._annotations import is_subclass
-from ._calls import kind_of, runs_inline
+from ._calls import kind_of, runs_inline, uses_blocking_pool
 from ._cleanup import CleanupStack
 from ._dependant import Dependant, analyse, analyse_depends, return_annotation, should_embed
 from ._fields import Field, Undefined, body_model, form_model, make_field
@@ -22,6 +22,7 @@ from ._paths import NoMatchFound, PathTemplate, path_of
 from ._resolve import Context, call_sync, injected_response, load_body, resolve
 from ._serialize import Serializer, renders_plain_json
 from ._streams import StreamKind, stream_item_type, stream_response
+from .concurrency import run_in_threadpool
 from .datastructures import DefaultPlaceholder, URLPath
 from .exceptions import HTTPException, RequestValidationError, WebSocketRequestValidationError
 from .requests import Request, SyncRequest
@@ -306,7 +307,10 @@ class APIRoute(BaseRoute):
             raise RequestValidationError(errors)
         seed_response = injected_response()
         arguments = (request, seed_response)[: len(inspect.signature(self.endpoint).parameters)]
-        result = self.endpoint(*arguments)
+        if self.dependant.kind == "sync" and uses_blocking_pool(self.endpoint) and not self.inline:
+            result = await run_in_threadpool(self.endpoint, *arguments)
+        else:
+            result = self.endpoint(*arguments)
         if inspect.isawaitable(result):
             result = await result
         return self.finish_seed(result, seed_response)
