@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio as _asyncio  # before core: its extension must find the one _asyncio that asyncio uses
+import asyncio as _asyncio
 
 import fasterapi_core as _core
 

@@ -9,8 +9,6 @@
 >>> server.run()  # doctest: +SKIP
 """
 
-import asyncio as _asyncio  # noqa: F401  (before core: whoever comes first decides which _asyncio there is)
-
 import fasterapi_core as _core
 
 from . import _build
