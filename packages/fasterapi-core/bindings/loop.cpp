@@ -1,5 +1,7 @@
 #include "loop.hpp"
 
+#include "loop_objects.hpp"
+
 #include <cmath>
 #include <new>
 
@@ -347,7 +349,7 @@ int run_ready(LoopCore* loop) {
 
 void collect_due(LoopCore* loop) {
   if (loop->timers->empty()) return;
-  double limit = now_seconds() + 1e-9;
+  double limit = static_cast<double>(loop->reactor->now()) * 1e-9 + 1e-9;
   while (!loop->timers->empty() && loop->timers->top()->when < limit) loop->ready->push(loop->timers->pop());
 }
 
@@ -359,12 +361,29 @@ Nanos sleep_time(LoopCore* loop) {
   return wait > static_cast<double>(kLongestSleep) ? kLongestSleep : static_cast<Nanos>(wait) + 1;
 }
 
+/// Iterations that poll although callbacks are ready and polls found nothing; after so many, the loop polls
+/// only once per kPollEvery while it stays busy: a system call per callback would be most of the cost of
+/// `await sleep(0)`. A loop that has just slept or seen an event polls on every iteration, as asyncio does.
+constexpr int kEagerPolls = 4;
+constexpr Nanos kPollEvery = 20'000;
+
 int run_until_stopped(LoopCore* loop, Blocked& blocked) {
+  int idle_polls = 0;
+  Nanos polled = 0;
   for (;;) {
-    loop->reactor->turn(sleep_time(loop));
-    if (loop->reactor->now() - blocked.last_release > kGilGiveAway) {
-      before_block(&blocked);
-      after_block(&blocked);
+    Reactor& reactor = *loop->reactor;
+    if (idle_polls >= kEagerPolls && loop->ready->size() && !loop->stopping &&
+        (reactor.refresh_now(), reactor.now() - polled < kPollEvery)) {
+      reactor.run_end_of_turn();
+    } else {
+      bool busy = loop->ready->size() != 0;
+      bool found = reactor.turn(sleep_time(loop)) != 0;
+      idle_polls = busy && !found ? idle_polls + 1 : 0;
+      polled = reactor.now();
+      if (polled - blocked.last_release > kGilGiveAway) {
+        before_block(&blocked);
+        after_block(&blocked);
+      }
     }
     collect_due(loop);
     if (PyErr_CheckSignals() < 0 || run_ready(loop) < 0) return -1;
@@ -419,6 +438,8 @@ void drop_everything(LoopCore* loop) {
   if (loop->watches) loop->watches->clear();
   while (loop->ready && loop->ready->size()) Py_DECREF(loop->ready->pop());
   while (loop->timers && !loop->timers->empty()) Py_DECREF(loop->timers->pop());
+  Py_CLEAR(loop->task_factory);
+  Py_CLEAR(loop->loop_keywords);
 }
 
 PyObject* core_close(PyObject* self, PyObject*) {
@@ -456,6 +477,8 @@ PyObject* tp_new(PyTypeObject* type, PyObject*, PyObject*) {
 int traverse(PyObject* self, visitproc visit, void* arg) {
   LoopCore* loop = cast(self);
   Py_VISIT(Py_TYPE(self));
+  Py_VISIT(loop->task_factory);
+  Py_VISIT(loop->loop_keywords);
   if (loop->ready)
     for (std::size_t i = 0; i < loop->ready->size(); ++i) Py_VISIT(loop->ready->at(i));
   if (loop->timers)
@@ -490,6 +513,10 @@ PyMethodDef methods[] = {
     {"call_later", as_function(call_later), kFastKeywords, "Run callback(*args) after delay seconds."},
     {"call_at", as_function(call_at), kFastKeywords, "Run callback(*args) at loop time when, in seconds."},
     {"time", time_, METH_NOARGS, "The loop's clock, in seconds; monotonic."},
+    {"create_future", loop_create_future, METH_NOARGS, "New asyncio.Future of this loop."},
+    {"create_task", as_function(loop_create_task), kFastKeywords, "Run the coroutine as a task; returns the task."},
+    {"set_task_factory", loop_set_task_factory, METH_O, "Make tasks by factory(loop, coro, ...); None: asyncio.Task."},
+    {"get_debug", loop_get_debug, METH_NOARGS, "Whether asyncio's debug mode is on."},
     {"_add_reader", as_function(add_reader), kFast, nullptr},
     {"_add_writer", as_function(add_writer), kFast, nullptr},
     {"_remove_reader", remove_reader, METH_O, nullptr},

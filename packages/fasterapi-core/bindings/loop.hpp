@@ -94,6 +94,8 @@ struct LoopCore {
   ReadyQueue* ready;
   TimerHeap* timers;
   std::vector<std::unique_ptr<DescriptorWatch>>* watches;  // by descriptor
+  PyObject* task_factory;   // nullptr: asyncio.Task
+  PyObject* loop_keywords;  // {"loop": self}, for the constructors of futures and tasks
   std::uint64_t sequence;
   unsigned long thread;
   bool stopping, closed, debug, running;

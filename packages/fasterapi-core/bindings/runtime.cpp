@@ -43,11 +43,13 @@ bool init_runtime() {
       {&rt.check_call, "_debug_check"},
       {&rt.task_factory, "_task_factory"},
       {&rt.call_soon_threadsafe, "call_soon_threadsafe"},
+      {&rt.loop, "loop"},
   };
   for (auto& name : names)
     if (!(*name.slot = PyUnicode_InternFromString(name.text))) return false;
   rt.kw_context = PyTuple_Pack(1, rt.context);
   rt.kw_msg = PyTuple_Pack(1, rt.msg);
+  rt.empty_tuple = PyTuple_New(0);
 
   // asyncio first: its C accelerator binds to the package while that is being imported, and alone it would
   // be initialised twice.
@@ -68,7 +70,14 @@ bool init_runtime() {
             required(&rt.cancelled_error, errors, "CancelledError") &&
             required(&rt.invalid_state_error, errors, "InvalidStateError") &&
             required(&rt.task_get_stack, base, "_task_get_stack") &&
-            required(&rt.task_print_stack, base, "_task_print_stack") && rt.kw_context && rt.kw_msg;
+            required(&rt.task_print_stack, base, "_task_print_stack") && rt.kw_context && rt.kw_msg && rt.empty_tuple;
+  if (!ok) return false;
+  PyObject* loops = PyImport_ImportModule("asyncio.base_events");
+  PyObject* loop_class = loops ? PyObject_GetAttrString(loops, "BaseEventLoop") : nullptr;
+  ok = loop_class && required(&rt.base_create_task, loop_class, "create_task") &&
+       required(&rt.base_set_task_factory, loop_class, "set_task_factory");
+  Py_XDECREF(loop_class);
+  Py_XDECREF(loops);
   if (!ok) return false;
   optional(&rt.current_tasks, native, "_current_tasks");
   optional(&rt.swap_current_task, native, "_swap_current_task");

@@ -33,7 +33,10 @@ struct Runtime {
   // names
   PyObject *add_done_callback, *future_blocking, *result, *exception, *cancelled, *cancel, *get_loop, *throw_, *call_soon,
       *call_exception_handler, *create_task, *fileno, *context, *msg, *finished, *debug_run, *check_call, *task_factory,
-      *call_soon_threadsafe;
+      *call_soon_threadsafe, *loop;
+  PyObject* empty_tuple = nullptr;
+  PyObject* base_create_task = nullptr;       // asyncio.BaseEventLoop.create_task
+  PyObject* base_set_task_factory = nullptr;  // asyncio.BaseEventLoop.set_task_factory
   PyObject* kw_context = nullptr;  // ("context",)
   PyObject* kw_msg = nullptr;      // ("msg",)
 };

@@ -231,6 +231,13 @@ int Reactor::turn(Nanos timeout, bool poll_first) noexcept {
   return dispatched;
 }
 
+void Reactor::run_end_of_turn() noexcept {
+  if (!deferred_head_) return;
+  in_turn_ = true;
+  run_deferred();
+  in_turn_ = false;
+}
+
 void Reactor::set_block_hooks(void (*before)(void*), void (*after)(void*), void* arg) noexcept {
   before_block_ = before;
   after_block_ = after;

@@ -115,6 +115,8 @@ class FASTERAPI_CORE_API Reactor {
   /// work and timers, deferred work again. Returns the number of things dispatched.
   /// A caller that knows that nothing is ready yet (a blocking driver) saves the poll before the sleep.
   int turn(Nanos timeout, bool poll_first = true) noexcept;
+  /// Deferred work only, without a poll: for a loop that polled moments ago and has callbacks to run.
+  void run_end_of_turn() noexcept;
   /// Cached clock: read once per turn.
   Nanos now() const noexcept { return now_; }
   void refresh_now() noexcept { now_ = monotonic_now(); }
