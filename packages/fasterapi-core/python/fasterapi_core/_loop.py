@@ -76,6 +76,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):  # type: ignore[misc
         if elapsed >= self.slow_callback_duration:
             text = asyncio.base_events._format_handle(handle)  # type: ignore[attr-defined]
             logger.warning("Executing %s took %.3f seconds", text, elapsed)
+        handle = None  # a traceback that keeps this frame must not keep the callback
 
     # ---- where asyncio's own code would touch its queue
 
