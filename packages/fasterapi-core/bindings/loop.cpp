@@ -10,6 +10,13 @@ namespace fasterapi::core::py {
 PyTypeObject* LoopCoreType = nullptr;
 thread_local LoopCore* tl_loop = nullptr;
 
+namespace {
+std::vector<LoopCore*>& live_loops() {  // every loop that exists, for fork
+  static std::vector<LoopCore*> loops;
+  return loops;
+}
+}  // namespace
+
 // ---------------------------------------------------------------- timer heap
 
 void TimerHeap::push(Handle* handle) {
@@ -466,6 +473,7 @@ PyObject* tp_new(PyTypeObject* type, PyObject*, PyObject*) {
     self->timers = new TimerHeap();
     self->watches = new std::vector<std::unique_ptr<DescriptorWatch>>();
     self->reactor = new Reactor();
+    live_loops().push_back(self);
   } catch (const std::exception& error) {
     PyErr_SetString(PyExc_RuntimeError, error.what());
     Py_DECREF(self);
@@ -495,6 +503,7 @@ void tp_dealloc(PyObject* self) {
   LoopCore* loop = cast(self);
   PyTypeObject* type = Py_TYPE(self);
   PyObject_GC_UnTrack(self);
+  std::erase(live_loops(), loop);
   tp_clear(self);
   delete loop->watches;
   delete loop->ready;
@@ -556,6 +565,19 @@ int loop_call_soon(PyObject* loop, PyObject* callback, PyObject* arg, PyObject* 
   if (!done) return -1;
   Py_DECREF(done);
   return 0;
+}
+
+PyObject* loops_after_fork(PyObject*, PyObject*) {
+  tl_loop = nullptr;  // asyncio forgets the running loop too
+  for (LoopCore* loop : live_loops()) {
+    try {
+      loop->reactor->reopen_after_fork();
+    } catch (const std::exception& error) {
+      PyErr_SetString(PyExc_OSError, error.what());
+      return nullptr;
+    }
+  }
+  Py_RETURN_NONE;
 }
 
 bool add_loop(PyObject* module) {

@@ -49,7 +49,10 @@ PyObject* python_task_call(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   Py_DECREF(future);
   return pair;
 }
-PyMethodDef functions[] = {{"task_call", as_function(python_task_call), METH_FASTCALL, nullptr}, {}};
+PyMethodDef functions[] = {{"task_call", as_function(python_task_call), METH_FASTCALL, nullptr},
+                           {"_set_native_tasks", set_native_tasks, METH_O, nullptr},
+                           {"_loops_after_fork", loops_after_fork, METH_NOARGS, nullptr},
+                           {}};
 
 }  // namespace
 }  // namespace fasterapi::core::py

@@ -472,9 +472,12 @@ PyObject* start_real_task(PyObject* loop, PyObject* coroutine, PyObject* context
   return task;
 }
 
+bool native_tasks = true;  // see _native_tasks.py: off when the self-test fails or the user says so
+
 bool wants_real_tasks(PyObject* loop) {
-  LoopCore* core = as_loop_core(loop);
-  if (core && core->debug) return true;
+  if (FASTERAPI_UNLIKELY(!native_tasks)) return true;
+  if (LoopCore* core = as_loop_core(loop))
+    return core->debug || (core->task_factory && core->task_factory != rt.eager_task_factory);
   PyObject* factory = PyObject_GetAttr(loop, rt.task_factory);
   if (!factory) {
     PyErr_Clear();
@@ -578,6 +581,12 @@ PyObject* task_call(PyObject* callable, PyObject* const* args, std::size_t nargs
   Py_DECREF(context);
   if (rc < 0) Py_CLEAR(answer);
   return answer;
+}
+
+PyObject* set_native_tasks(PyObject*, PyObject* value) {
+  int on = PyObject_IsTrue(value);
+  if (on < 0) return nullptr;
+  return PyBool_FromLong(std::exchange(native_tasks, on == 1));
 }
 
 int task_cancel(PyObject* task, PyObject* message) {

@@ -72,6 +72,8 @@ class ErrorGuard {
 // ---- module parts
 bool add_handles(PyObject* module);
 bool add_loop(PyObject* module);
+/// In the child of a fork: no loop runs, and none shares its kernel objects with the parent's.
+PyObject* loops_after_fork(PyObject*, PyObject*);
 bool add_future(PyObject* module);
 bool add_native_task(PyObject* module);
 bool add_bridge(PyObject* module);

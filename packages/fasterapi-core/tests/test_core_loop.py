@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from typing import Any
 
 import fasterapi_core
@@ -413,3 +414,172 @@ def test_require_abi_names_both_versions() -> None:
     fasterapi_core.require_abi(fasterapi_core.ABI, "fasterapi-x 1.0")
     with pytest.raises(ImportError, match=r"fasterapi-x 1.0 was built for fasterapi-core 9.9.x.*pip install"):
         fasterapi_core.require_abi("9.9", "fasterapi-x 1.0")
+
+
+# ---------------------------------------------------------------- busy loops, tasks, fork
+
+
+def test_a_busy_loop_still_sees_io_and_timers() -> None:
+    """A loop that never runs out of callbacks polls at least once per 20 us."""
+
+    async def main() -> tuple[float, float]:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        busy = True
+
+        def spin() -> None:
+            if busy:
+                loop.call_soon(spin)
+
+        loop.call_soon(spin)
+        await asyncio.sleep(0.01)  # the timer fires although the loop is busy
+        started = loop.time()
+        theirs.send(b"x")
+        assert await loop.sock_recv(ours, 1) == b"x"
+        readable = loop.time() - started
+        started = loop.time()
+        await loop.run_in_executor(None, time.sleep, 0.001)
+        executor = loop.time() - started
+        busy = False
+        ours.close()
+        theirs.close()
+        return readable, executor
+
+    readable, executor = fasterapi_core.run(main())
+    assert readable < 0.5
+    assert executor < 2
+
+
+def test_tasks_and_futures_are_asyncio_s_own() -> None:
+    async def nothing() -> int:
+        return 7
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert type(loop.create_future()) is asyncio.Future
+        variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
+        context = contextvars.copy_context()
+        context.run(variable.set, "given")
+
+        async def see() -> str:
+            return variable.get("none")
+
+        named = loop.create_task(see(), name="a name", context=context)
+        assert type(named) is asyncio.Task
+        assert named.get_name() == "a name"
+        assert await named == "given"
+        assert await loop.create_task(see()) == "none"
+        with pytest.raises(TypeError):
+            loop.create_task(7)  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            loop.create_task(nothing(), colour="red")  # type: ignore[call-arg]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the coroutine of the last line is never awaited
+        fasterapi_core.run(main())
+    loop = fasterapi_core.new_event_loop()
+    loop.close()
+    coroutine = nothing()
+    with pytest.raises(RuntimeError, match="closed"):
+        loop.create_task(coroutine)
+    coroutine.close()
+
+
+def test_task_factories_are_asked() -> None:
+    made: list[Any] = []
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any) -> asyncio.Task[Any]:
+        made.append(kwargs)
+        return asyncio.Task(coroutine, loop=loop, **kwargs)
+
+    async def nothing() -> None:
+        return None
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(factory)
+        assert loop.get_task_factory() is factory
+        await loop.create_task(nothing())
+        await asyncio.create_task(nothing(), context=contextvars.copy_context())
+        loop.set_task_factory(None)
+        assert loop.get_task_factory() is None
+        await loop.create_task(nothing())
+        with pytest.raises(TypeError):
+            loop.set_task_factory(7)  # type: ignore[arg-type]
+
+    fasterapi_core.run(main())
+    assert len(made) == 2
+    assert "context" in made[1]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+def test_eager_tasks_run_to_their_first_suspension_at_once() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(asyncio.eager_task_factory)
+        seen: list[str] = []
+
+        async def work() -> str:
+            seen.append("before")
+            await asyncio.sleep(0)
+            seen.append("after")
+            return "done"
+
+        task = loop.create_task(work())
+        assert seen == ["before"]
+        assert await task == "done"
+        assert seen == ["before", "after"]
+
+    fasterapi_core.run(main())
+
+
+FORK = """
+import asyncio, os, socket, sys, fasterapi_core
+
+async def in_child():
+    left, right = socket.socketpair()
+    left.setblocking(False); right.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(left, b"child")
+    assert await loop.sock_recv(right, 5) == b"child"
+    await asyncio.sleep(0.01)
+    left.close(); right.close()
+
+async def main():
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    got = []
+    loop.add_reader(ours, lambda: got.append(ours.recv(100)))
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            assert asyncio._get_running_loop() is None
+            fasterapi_core.run(in_child())       # a loop of the child's own
+            loop.remove_reader(ours)             # must not reach the parent's epoll
+            status = 0
+        except BaseException as error:
+            print("child:", repr(error), file=sys.stderr)
+        finally:
+            os._exit(status)
+    _, status = await loop.run_in_executor(None, os.waitpid, child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, status
+    theirs.send(b"parent")
+    while not got:
+        await asyncio.sleep(0.01)
+    assert got == [b"parent"]
+    loop.remove_reader(ours)
+
+asyncio.Runner(loop_factory=fasterapi_core.new_event_loop).run(main())
+print("fine")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_child_of_fork_has_its_own_kernel_objects() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.strip() == "fine", done.stderr

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -561,3 +562,70 @@ def test_core_may_be_imported_before_asyncio() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
+
+
+# ---------------------------------------------------------------- chosen at import
+
+
+def test_the_self_test_passes_also_inside_a_running_loop(run: Any) -> None:
+    from fasterapi_core import _native_tasks
+
+    async def main() -> asyncio.AbstractEventLoop:
+        before = asyncio.get_running_loop()
+        _native_tasks.self_test()
+        assert asyncio.get_running_loop() is before
+        await asyncio.sleep(0)
+        return before
+
+    run(main)
+
+
+def test_a_failed_self_test_turns_to_real_tasks_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from fasterapi_core import _native_tasks
+
+    async def handler() -> Any:
+        return asyncio.current_task()
+
+    async def broken() -> Any:
+        raise AssertionError("current_task() is None")
+
+    async def main() -> Any:
+        return await call(handler)
+
+    monkeypatch.setattr(_native_tasks, "_handler", broken)
+    try:
+        with caplog.at_level(logging.WARNING):
+            assert _native_tasks.choose_tasks() is False
+        assert [r.getMessage() for r in caplog.records] == [
+            "native tasks are off, handlers run as asyncio tasks: self-test failed: current_task() is None"
+        ]
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            assert type(runner.run(main())) is asyncio.Task
+    finally:
+        _core._set_native_tasks(True)
+    monkeypatch.undo()
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        assert type(runner.run(main())) is _core.NativeTask
+
+
+def test_the_environment_can_ask_for_real_tasks() -> None:
+    program = (
+        "import fasterapi_core, asyncio\n"
+        "async def handler(): return asyncio.current_task()\n"
+        "async def main():\n"
+        "    task, outcome = fasterapi_core._core.task_call(handler)\n"
+        "    return await outcome\n"
+        "print(type(fasterapi_core.run(main())).__module__)\n"
+    )
+    for value, module in (("0", "_asyncio"), ("1", "fasterapi_core._core")):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "FASTERAPI_NATIVE_TASKS": value},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert done.stdout.strip() == module

@@ -31,6 +31,7 @@ from ._core import VERSION as __version__
 from ._endpoint import EndpointServerMissing, serve_endpoint
 from ._errors import FasterAPIError
 from ._loop import EventLoop, EventLoopPolicy, install, new_event_loop, run
+from ._native_tasks import choose_tasks as _choose_tasks
 
 
 def require_abi(built_for: str, who: str) -> None:
@@ -45,6 +46,8 @@ def require_abi(built_for: str, who: str) -> None:
             f"run: pip install 'fasterapi-core~={built_for}.0' or upgrade {who.split()[0]}"
         )
 
+
+_choose_tasks()
 
 __all__ = [
     "ABI",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from asyncio import format_helpers
 from collections.abc import Coroutine
@@ -126,3 +127,7 @@ class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
 def install() -> None:
     """Make EventLoop what ``asyncio.run`` and ``asyncio.new_event_loop`` use in this process."""
     asyncio.set_event_loop_policy(EventLoopPolicy())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_core._loops_after_fork)

@@ -118,12 +118,16 @@ int Reactor::add(int fd, unsigned interest, IoHandler* handler) noexcept {
   ++slot.generation;
   if (!slot.handler) ++descriptors_;
   slot.handler = handler;
+  slot.interest = interest;
   return 0;
 }
 
 int Reactor::modify(int fd, unsigned interest) noexcept {
   if (!handler_of(fd)) return ENOENT;
-  return backend_->modify(fd, interest, make_token(fd, slots_[static_cast<std::size_t>(fd)].generation));
+  Slot& slot = slots_[static_cast<std::size_t>(fd)];
+  int error = backend_->modify(fd, interest, make_token(fd, slot.generation));
+  if (!error) slot.interest = interest;
+  return error;
 }
 
 void Reactor::remove(int fd) noexcept {
@@ -251,6 +255,15 @@ int Reactor::make_external(void (*need_turn)(void*), void* arg) noexcept {
   int error = external_->fd() < 0 ? errno : add(external_->fd(), kReadable, external_.get());
   if (error) external_.reset();
   return error;
+}
+
+void Reactor::reopen_after_fork() {
+  backend_ = make_backend(backend_->name());
+  for (std::size_t fd = 0; fd < slots_.size(); ++fd) {
+    Slot& slot = slots_[fd];
+    if (slot.handler)  // refused: it was closed without remove(), so nobody waits for it
+      backend_->add(static_cast<int>(fd), slot.interest, make_token(static_cast<int>(fd), slot.generation));
+  }
 }
 
 void Reactor::forget_external() noexcept {

@@ -125,6 +125,9 @@ class FASTERAPI_CORE_API Reactor {
   /// For driving from a foreign event loop: fd() becomes readable when a turn is due, also for timers;
   /// `need_turn` is called when work was deferred outside a turn.
   int make_external(void (*need_turn)(void*), void* arg) noexcept;
+  /// In the child of a fork: the same registrations on a backend of its own, made under the same name; the
+  /// parent's is not touched. Throws Error when the system refuses; the reactor is then as before.
+  void reopen_after_fork();
   void forget_external() noexcept;  // the foreign loop has gone; nobody is asked for turns any more
   int fd() const noexcept { return backend_->fd(); }
   const char* backend_name() const noexcept { return backend_->name(); }
@@ -144,6 +147,7 @@ class FASTERAPI_CORE_API Reactor {
   struct Slot {
     IoHandler* handler = nullptr;
     std::uint32_t generation = 0;
+    unsigned interest = 0;
   };
   int run_deferred() noexcept;
   int run_posted() noexcept;
