@@ -1,4 +1,4 @@
-"""What do core's loop and futures cost beside asyncio's and uvloop's?
+"""What do core's loop, futures and native tasks cost beside asyncio, uvloop and rloop?
 
 Each number is 1,000 operations on a running loop.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import fasterapi_core
 
 N = 1000
-LOOPS = ["fasterapi", "asyncio", "uvloop"]
+LOOPS = ["fasterapi", "asyncio", "uvloop", "rloop"]
 
 
 def new_loop(name: str) -> asyncio.AbstractEventLoop:
@@ -22,13 +22,21 @@ def new_loop(name: str) -> asyncio.AbstractEventLoop:
     if name == "asyncio":
         return asyncio.SelectorEventLoop()
     try:
-        loop: asyncio.AbstractEventLoop = importlib.import_module("uvloop").new_event_loop()
+        loop: asyncio.AbstractEventLoop = importlib.import_module(name).new_event_loop()
     except ImportError:
         raise NotImplementedError from None
     return loop
 
 
 async def nothing() -> None:
+    return None
+
+
+async def suspending() -> None:
+    await asyncio.sleep(0)
+
+
+def callback() -> None:
     return None
 
 
@@ -68,10 +76,50 @@ class Loop:
 
         self.run(main)
 
+    def time_call_soon(self, name: str) -> None:
+        async def main() -> None:
+            for _ in range(N // 100):
+                for _ in range(100):
+                    self.loop.call_soon(callback)
+                await asyncio.sleep(0)
+
+        self.run(main)
+
+    def time_call_soon_chain(self, name: str) -> None:
+        left = N
+
+        def step() -> None:
+            nonlocal left
+            left -= 1
+            if left:
+                self.loop.call_soon(step)
+            else:
+                self.loop.stop()
+
+        self.loop.call_soon(step)
+        self.loop.run_forever()
+
+    def time_call_later_fires(self, name: str) -> None:
+        async def main() -> None:
+            done = self.loop.create_future()
+            for _ in range(N - 1):
+                self.loop.call_later(0.001, callback)
+            self.loop.call_later(0.001, done.set_result, None)
+            await done
+
+        self.run(main)
+
+    def time_executor(self, name: str) -> None:
+        async def main() -> None:
+            for _ in range(N):
+                await self.loop.run_in_executor(None, callback)
+
+        self.run(main)
+
     def time_call_later_and_cancel(self, name: str) -> None:
         async def main() -> None:
             for _ in range(N):
-                self.loop.call_later(60, nothing).cancel()
+                self.loop.call_later(60, callback).cancel()
 
         self.run(main)
 
@@ -93,3 +141,37 @@ class Future:
                 await future
 
         self.loop.run_until_complete(main())
+
+
+class NativeTasks:
+    """Handlers as a server starts them, outside any task."""
+
+    params = (["native", "asyncio"], ["immediate", "suspending"])
+    param_names = ("task", "handler")
+
+    def setup(self, task: str, handler: str) -> None:
+        self.loop = fasterapi_core.new_event_loop()
+        self.handler = nothing if handler == "immediate" else suspending
+
+    def teardown(self, task: str, handler: str) -> None:
+        self.loop.close()
+
+    def time_start_and_finish(self, task: str, handler: str) -> None:
+        loop, run, left = self.loop, self.handler, N
+
+        def finished(_: object) -> None:
+            nonlocal left
+            left -= 1
+            if left:
+                loop.call_soon(start)
+            else:
+                loop.stop()
+
+        def start() -> None:
+            if task == "native":
+                fasterapi_core._core.task_call(run)[1].add_done_callback(finished)
+            else:
+                loop.create_task(run()).add_done_callback(finished)
+
+        loop.call_soon(start)
+        loop.run_forever()
