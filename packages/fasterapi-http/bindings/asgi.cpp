@@ -30,6 +30,7 @@ struct Exchange {
   AsgiHandler* handler;
   PyObject* server;        // keeps handler and transaction
   PyObject* waiter;        // receive() that waits for the client to leave
+  PyObject* more_waiters;  // list of further ones, which only an application that reads twice has
   PyObject* drain_waiter;  // send() that waits for the client to read
   std::shared_ptr<const AsgiHead> head;
   std::int64_t length;  // announced, -1 if not
@@ -56,19 +57,33 @@ PyObject* disconnect_message() noexcept {
   return message;
 }
 
+/// The longest waiting receive(), when several wait, becomes `waiter`.
+void next_waiter(Exchange* self) noexcept {
+  if (!self->more_waiters) return;
+  if (PyList_GET_SIZE(self->more_waiters) == 0) {
+    Py_CLEAR(self->more_waiters);
+    return;
+  }
+  self->waiter = Py_NewRef(PyList_GET_ITEM(self->more_waiters, 0));
+  if (PyList_SetSlice(self->more_waiters, 0, 1, nullptr) < 0) PyErr_WriteUnraisable(nullptr);
+}
+
 /// The transaction is done with: whoever waits hears it.
 void detach(Exchange* self) noexcept {
   Transaction* tx = std::exchange(self->tx, nullptr);
   if (!tx) return;
   tx->on_disconnect(nullptr, nullptr);
   tx->on_drained(nullptr, nullptr);
+  if (FASTERAPI_UNLIKELY(tx->streams_body())) tx->on_body(nullptr, nullptr);
   tx->release();
-  if (self->waiter) {
+  while (self->waiter) {
     Ref message(disconnect_message());
-    if (message)
-      resolve(self->waiter, message.get());
-    else
+    if (!message) {
       PyErr_WriteUnraisable(nullptr);
+      break;
+    }
+    resolve(self->waiter, message.get());
+    next_waiter(self);
   }
   resolve(self->drain_waiter, Py_None);
 }
@@ -88,6 +103,7 @@ void exchange_dealloc(PyObject* object) {
   PyTypeObject* type = Py_TYPE(object);
   detach(self);
   Py_CLEAR(self->waiter);
+  Py_CLEAR(self->more_waiters);
   Py_CLEAR(self->drain_waiter);
   self->head.~shared_ptr();
   Py_CLEAR(self->server);
@@ -95,9 +111,72 @@ void exchange_dealloc(PyObject* object) {
   Py_DECREF(type);
 }
 
+/// The message of what has arrived of a body that streams; nullptr without an exception when that is nothing.
+PyObject* piece_message(Exchange* self) noexcept {
+  Transaction& tx = *self->tx;
+  std::string_view piece = tx.arrived_body();
+  bool complete = tx.body_state() == BodyState::complete;
+  if (piece.empty() && !complete) return nullptr;
+  Ref bytes(piece.empty() ? Py_NewRef(names.empty_bytes) : to_bytes(piece)), message(PyDict_New());
+  if (!bytes || !message || PyDict_SetItem(message.get(), names.type, names.http_request) < 0 ||
+      PyDict_SetItem(message.get(), names.body, bytes.get()) < 0 ||
+      PyDict_SetItem(message.get(), names.more_body, complete ? Py_False : Py_True) < 0)
+    return nullptr;
+  self->request_given = complete;
+  tx.take_body(piece.size());
+  return message.release();
+}
+
+/// More of the body has arrived, or it cannot be completed.
+void body_changed(void* arg) noexcept {
+  auto* self = static_cast<Exchange*>(arg);
+  Transaction* tx = self->tx;
+  if (!tx || tx->body_state() == BodyState::gone) return;  // client_left() follows
+  Py_INCREF(self);
+  if (tx->body_state() == BodyState::failed) {
+    // The application cannot be told why: for it the client has left, as it has for what the client sent.
+    const ParseError& error = *tx->body_error();
+    self->disconnected = true;
+    tx->retain();
+    detach(self);
+    tx->started() ? tx->abort() : tx->respond_error(error.status, error.text);
+    tx->release();
+  } else {
+    while (self->waiter && api->future_done(self->waiter)) {  // its task was cancelled
+      Py_CLEAR(self->waiter);
+      next_waiter(self);
+    }
+    Ref message(self->waiter ? piece_message(self) : nullptr);
+    if (message) {
+      resolve(self->waiter, message.get());
+      next_waiter(self);
+    } else if (PyErr_Occurred()) {
+      PyErr_WriteUnraisable(nullptr);
+    }
+  }
+  Py_DECREF(self);
+}
+
+PyObject* receive_piece(Exchange* self) noexcept {
+  PyObject* message = piece_message(self);
+  if (message) return ready(message);
+  if (PyErr_Occurred()) return nullptr;
+  Ref waiter(api->future_new(nullptr));
+  if (!waiter) return nullptr;
+  if (!self->waiter || api->future_done(self->waiter)) {
+    Py_XSETREF(self->waiter, Py_NewRef(waiter.get()));
+  } else {
+    if (!self->more_waiters && !(self->more_waiters = PyList_New(0))) return nullptr;
+    if (PyList_Append(self->more_waiters, waiter.get()) < 0) return nullptr;
+  }
+  self->tx->expect_body();
+  return waiter.release();
+}
+
 PyObject* exchange_receive(PyObject* object, PyObject*) {
   auto* self = as_exchange(object);
   if (FASTERAPI_LIKELY(self->tx && !self->request_given)) {
+    if (FASTERAPI_UNLIKELY(self->tx->streams_body())) return receive_piece(self);
     self->request_given = true;
     std::string_view body = self->tx->body();
     Ref bytes(body.empty() ? Py_NewRef(names.empty_bytes) : to_bytes(body)), message(PyDict_New());
@@ -308,7 +387,7 @@ Exchange* make_exchange(Transaction& tx, AsgiHandler& handler) noexcept {
   self->tx = &tx;
   self->handler = &handler;
   self->server = Py_XNewRef(handler.owner.self);
-  self->waiter = self->drain_waiter = nullptr;
+  self->waiter = self->more_waiters = self->drain_waiter = nullptr;
   new (&self->head) std::shared_ptr<const AsgiHead>();
   self->length = -1;
   self->sent = 0;
@@ -358,6 +437,7 @@ void AsgiHandler::handle(Transaction& tx) noexcept {
     return tx.started() ? tx.abort() : tx.respond_error(500, "Internal Server Error");
   }
   tx.on_disconnect(&client_left, exchange.get());
+  if (FASTERAPI_UNLIKELY(tx.streams_body())) tx.on_body(&body_changed, exchange.get());
   PyObject* args[4] = {nullptr, scope.get(), receive.get(), send.get()};
   auto* arg = reinterpret_cast<Exchange*>(Py_NewRef(exchange.get()));  // application_done() takes it
   Ref task(
@@ -486,7 +566,7 @@ void bind_asgi(nb::module_& module) {
         options.proxy_headers = proxy_headers;
         options.trusted = std::move(trusted);
         server.server.set_fallback(
-            std::make_shared<AsgiHandler>(server, app.ptr(), std::move(options), report.ptr()));
+            std::make_shared<AsgiHandler>(server, app.ptr(), std::move(options), report.ptr()), true);
       },
       nb::arg("server"), nb::arg("app"), nb::arg("root_path") = "", nb::arg("scheme") = "http",
       nb::arg("state").none() = nb::none(), nb::arg("proxy_headers") = false,

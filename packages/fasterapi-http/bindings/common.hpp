@@ -36,19 +36,20 @@ class Ref {
 
 /// Objects of the Python half of the package, set once by _http.configure(); borrowed for the process's life.
 struct PythonSide {
-  PyObject* http_exception = nullptr;   // class
-  PyObject* route_conflict = nullptr;   // class
-  PyObject* address = nullptr;          // namedtuple class (host, port)
-  PyObject* url = nullptr;              // class URL(str)
-  PyObject* state = nullptr;            // class State()
-  PyObject* drive_stream = nullptr;     // async (writer, response) -> None
-  PyObject* identity = nullptr;         // lambda x: x
-  PyObject* cancelled = nullptr;        // asyncio.CancelledError
-  PyObject* report = nullptr;           // (request, exception) -> None: logs an unhandled exception
-  PyObject* uuid = nullptr;             // uuid.UUID
-  PyObject* make_executor = nullptr;    // () -> ThreadPoolExecutor
-  PyObject* format_cookie = nullptr;    // (key, value, ...) -> str
-  PyObject* format_deletion = nullptr;  // (key, ...) -> str
+  PyObject* http_exception = nullptr;     // class
+  PyObject* route_conflict = nullptr;     // class
+  PyObject* client_disconnect = nullptr;  // class
+  PyObject* address = nullptr;            // namedtuple class (host, port)
+  PyObject* url = nullptr;                // class URL(str)
+  PyObject* state = nullptr;              // class State()
+  PyObject* drive_stream = nullptr;       // async (writer, response) -> None
+  PyObject* identity = nullptr;           // lambda x: x
+  PyObject* cancelled = nullptr;          // asyncio.CancelledError
+  PyObject* report = nullptr;             // (request, exception) -> None: logs an unhandled exception
+  PyObject* uuid = nullptr;               // uuid.UUID
+  PyObject* make_executor = nullptr;      // () -> ThreadPoolExecutor
+  PyObject* format_cookie = nullptr;      // (key, value, ...) -> str
+  PyObject* format_deletion = nullptr;    // (key, ...) -> str
 };
 inline PythonSide python;
 

@@ -5,15 +5,20 @@
 #include <cstring>
 #include <string>
 
+#include <fasterapi/core/platform.hpp>
 #include <fasterapi/http/server.hpp>
 #include <fasterapi/http/uri.hpp>
 
 namespace fasterapi::http::py {
 
+using core::py::api;
+
 PyTypeObject* request_type = nullptr;
 PyTypeObject* sync_request_type = nullptr;
 
 namespace {
+
+enum class Want : unsigned char { piece, body, json, text };
 
 struct RequestObject {
   PyObject ob_base;  // PyObject_HEAD
@@ -29,6 +34,10 @@ struct RequestObject {
   PyObject* body;
   PyObject* json;
   PyObject* weakrefs;
+  PyObject* waiter;  // future of who waits for a body that streams
+  Want wanted;
+  bool consumed;  // of a body that streams, a piece was given out
+  bool ended;     // and its end
 };
 
 PyTypeObject* body_stream_type = nullptr;
@@ -48,6 +57,7 @@ int request_traverse(PyObject* object, visitproc visit, void* arg) {
   Py_VISIT(self->state);
   Py_VISIT(self->scope);
   Py_VISIT(self->json);
+  Py_VISIT(self->waiter);
   return 0;
 }
 
@@ -70,7 +80,11 @@ void request_dealloc(PyObject* object) {
   PyObject_GC_UnTrack(object);
   if (self->weakrefs) PyObject_ClearWeakRefs(object);
   request_clear(object);
-  if (self->tx) std::exchange(self->tx, nullptr)->release();
+  if (self->tx) {
+    if (FASTERAPI_UNLIKELY(self->tx->streams_body())) self->tx->on_body(nullptr, nullptr);
+    std::exchange(self->tx, nullptr)->release();
+  }
+  Py_CLEAR(self->waiter);
   Py_CLEAR(self->server);  // after the transaction
   PyTypeObject* type = Py_TYPE(object);
   if (free_count < kFree)
@@ -233,19 +247,111 @@ PyObject* body_value(RequestObject* self) {
 PyObject* json_value(RequestObject* self) {
   if (!self->json) {
     std::string_view body = self->tx->body();
-    self->json = core::py::api->json_decode(body.data() ? body.data() : "", body.size(), 0);
+    self->json = api->json_decode(body.data() ? body.data() : "", body.size(), 0);
   }
   return Py_XNewRef(self->json);
 }
 
+// ---------------------------------------------------------------- body that streams
+
+PyObject* text_value(RequestObject* self) { return utf8_lossy(self->tx->body()); }
+PyObject* whole_value(RequestObject* self, Want want) {
+  return want == Want::body ? body_value(self) : want == Want::json ? json_value(self) : text_value(self);
+}
+
+/// New exception for a body that will not be complete.
+PyObject* body_exception(Transaction& tx) {
+  if (const ParseError* error = tx.body_error()) {
+    Ref text(utf8_lossy(error->text));
+    return text ? PyObject_CallFunction(python.http_exception, "iO", error->status, text.get()) : nullptr;
+  }
+  return PyObject_CallNoArgs(python.client_disconnect);
+}
+
+/// The next piece, b"" at the end; nullptr without an exception when there is none yet.
+PyObject* piece_value(RequestObject* self) {
+  Transaction& tx = *self->tx;
+  std::string_view piece = tx.arrived_body();
+  if (!piece.empty()) {
+    PyObject* bytes = to_bytes(piece);
+    if (!bytes) return nullptr;
+    self->consumed = true;
+    tx.take_body(piece.size());
+    return bytes;
+  }
+  if (tx.body_state() != BodyState::complete) return nullptr;
+  self->consumed = self->ended = true;
+  return PyBytes_FromStringAndSize(nullptr, 0);
+}
+
+void body_changed(void* arg) noexcept {
+  auto* self = static_cast<RequestObject*>(arg);
+  if (!self->waiter) return;
+  if (api->future_done(self->waiter)) {  // whoever waited was cancelled
+    Py_CLEAR(self->waiter);
+    return;
+  }
+  Transaction& tx = *self->tx;
+  Ref value;
+  if (tx.body_state() == BodyState::failed || tx.body_state() == BodyState::gone) {
+    value.reset(body_exception(tx));
+  } else {
+    if (self->wanted == Want::piece)
+      value.reset(piece_value(self));
+    else if (tx.body_state() == BodyState::complete)
+      value.reset(whole_value(self, self->wanted));
+    if (!value && !PyErr_Occurred()) return;
+    if (value) {
+      Ref waiter(std::exchange(self->waiter, nullptr));
+      if (api->future_set_result(waiter.get(), value.get()) < 0) PyErr_WriteUnraisable(waiter.get());
+      return;
+    }
+  }
+  if (!value) value.reset(core::py::take_exception());
+  Ref waiter(std::exchange(self->waiter, nullptr));
+  if (api->future_set_exception(waiter.get(), value.get()) < 0) PyErr_WriteUnraisable(waiter.get());
+}
+
+PyObject* wait_for_body(RequestObject* self, Want want) {
+  Transaction& tx = *self->tx;
+  if (tx.body_state() == BodyState::failed || tx.body_state() == BodyState::gone)
+    return ready_exception(body_exception(tx));
+  if (self->waiter && !api->future_done(self->waiter)) {
+    PyErr_SetString(PyExc_RuntimeError, "the body is being read already");
+    return nullptr;
+  }
+  Py_XSETREF(self->waiter, api->future_new(nullptr));
+  if (!self->waiter) return nullptr;
+  Ref waiter = Ref::borrow(self->waiter);
+  self->wanted = want;
+  tx.on_body(&body_changed, self);
+  if (want == Want::piece)
+    tx.expect_body();
+  else
+    tx.collect_body();
+  return waiter.release();
+}
+
 PyObject* awaitable(PyObject* value) { return value ? ready(value) : ready_exception(core::py::take_exception()); }
 
-PyObject* async_body(PyObject* object, PyObject*) { return awaitable(body_value(as_request(object))); }
-PyObject* async_json(PyObject* object, PyObject*) { return awaitable(json_value(as_request(object))); }
+PyObject* async_whole(PyObject* object, Want want) {
+  auto* self = as_request(object);
+  if (FASTERAPI_UNLIKELY(self->tx->streams_body())) {
+    if (self->consumed) {
+      PyErr_SetString(PyExc_RuntimeError, "Stream consumed");
+      return nullptr;
+    }
+    if (self->tx->body_state() != BodyState::complete) return wait_for_body(self, want);
+    self->tx->collect_body();
+  }
+  return awaitable(whole_value(self, want));
+}
+PyObject* async_body(PyObject* object, PyObject*) { return async_whole(object, Want::body); }
+PyObject* async_json(PyObject* object, PyObject*) { return async_whole(object, Want::json); }
 PyObject* sync_body(PyObject* object, PyObject*) { return body_value(as_request(object)); }
 PyObject* sync_json(PyObject* object, PyObject*) { return json_value(as_request(object)); }
 PyObject* sync_text(PyObject* object, PyObject*) { return utf8_lossy(as_request(object)->tx->body()); }
-PyObject* async_text(PyObject* object, PyObject*) { return awaitable(utf8_lossy(as_request(object)->tx->body())); }
+PyObject* async_text(PyObject* object, PyObject*) { return async_whole(object, Want::text); }
 PyObject* async_disconnected(PyObject* object, PyObject*) {
   return ready(PyBool_FromLong(!as_request(object)->tx->connected()));
 }
@@ -253,7 +359,8 @@ PyObject* sync_disconnected(PyObject* object, PyObject*) {
   return PyBool_FromLong(!as_request(object)->tx->connected());
 }
 
-/// Iterator over the body in pieces: the buffered body, once; the asynchronous one ends with b"" as Starlette's.
+/// Iterator over the body in pieces: the buffered body, once, or what arrives of a body that streams. The
+/// asynchronous one ends with b"" as Starlette's.
 struct BodyStream {
   PyObject ob_base;  // PyObject_HEAD
   PyObject* request;
@@ -276,7 +383,18 @@ PyObject* stream_step(BodyStream* self) {
   return nullptr;
 }
 PyObject* stream_anext(PyObject* object) {
-  PyObject* chunk = stream_step(reinterpret_cast<BodyStream*>(object));
+  auto* self = reinterpret_cast<BodyStream*>(object);
+  auto* request = as_request(self->request);
+  if (FASTERAPI_UNLIKELY(request->tx->streams_body()) && request->tx->body().empty()) {
+    if (request->ended) {
+      PyErr_SetNone(PyExc_StopAsyncIteration);
+      return nullptr;
+    }
+    PyObject* piece = piece_value(request);
+    if (piece) return ready(piece);
+    return PyErr_Occurred() ? nullptr : wait_for_body(request, Want::piece);
+  }
+  PyObject* chunk = stream_step(self);
   if (chunk) return ready(chunk);
   if (!PyErr_Occurred()) PyErr_SetNone(PyExc_StopAsyncIteration);
   return nullptr;
@@ -291,6 +409,10 @@ PyType_Spec stream_spec = {"fasterapi_http._http.BodyStream", sizeof(BodyStream)
                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, stream_slots};
 
 PyObject* async_stream(PyObject* object, PyObject*) {
+  if (as_request(object)->consumed) {
+    PyErr_SetString(PyExc_RuntimeError, "Stream consumed");
+    return nullptr;
+  }
   auto* stream = PyObject_New(BodyStream, body_stream_type);
   if (!stream) return nullptr;
   stream->request = Py_NewRef(object);
@@ -346,18 +468,14 @@ PyMethodDef sync_methods[] = {
 constexpr char kAsyncDoc[] = "One HTTP request, as asynchronous handlers see it. Made by the server.";
 constexpr char kSyncDoc[] = "One HTTP request, as synchronous handlers see it: body() and json() return values.";
 
-#define REQUEST_SLOTS(methods, doc)                                  \
-  {                                                                  \
-      {Py_tp_dealloc, reinterpret_cast<void*>(request_dealloc)},     \
-      {Py_tp_traverse, reinterpret_cast<void*>(request_traverse)},   \
-      {Py_tp_clear, reinterpret_cast<void*>(request_clear)},         \
-      {Py_tp_getset, getset},                                        \
-      {Py_tp_methods, methods},                                      \
-      {Py_tp_members, members},                                      \
-      {Py_tp_repr, reinterpret_cast<void*>(request_repr)},           \
-      {Py_mp_subscript, reinterpret_cast<void*>(request_subscript)}, \
-      {Py_tp_doc, const_cast<char*>(doc)},                           \
-      {0, nullptr},                                                  \
+#define REQUEST_SLOTS(methods, doc)                                                                              \
+  {                                                                                                              \
+    {Py_tp_dealloc, reinterpret_cast<void*>(request_dealloc)},                                                   \
+        {Py_tp_traverse, reinterpret_cast<void*>(request_traverse)},                                             \
+        {Py_tp_clear, reinterpret_cast<void*>(request_clear)}, {Py_tp_getset, getset}, {Py_tp_methods, methods}, \
+        {Py_tp_members, members}, {Py_tp_repr, reinterpret_cast<void*>(request_repr)},                           \
+        {Py_mp_subscript, reinterpret_cast<void*>(request_subscript)}, {Py_tp_doc, const_cast<char*>(doc)},      \
+        {0, nullptr},                                                                                            \
   }
 PyType_Slot async_slots[] = REQUEST_SLOTS(async_methods, kAsyncDoc);
 PyType_Slot sync_slots[] = REQUEST_SLOTS(sync_methods, kSyncDoc);

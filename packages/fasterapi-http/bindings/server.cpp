@@ -122,24 +122,31 @@ void throw_route_error(const RouteError& error) {
 }
 
 void add_handler(PyServer& self, const std::vector<std::string>& methods, const std::string& path,
-                 std::shared_ptr<RequestHandler> handler, std::uint64_t max_body) {
+                 std::shared_ptr<RequestHandler> handler, std::uint64_t max_body, bool stream_body = false) {
   if (self.server.frozen()) raise(PyExc_RuntimeError, "the server's routes are frozen");
   std::vector<std::string_view> names(methods.begin(), methods.end());
-  if (RouteError error = self.server.add_route(names, path, std::move(handler), max_body))
+  if (RouteError error = self.server.add_route(names, path, std::move(handler), max_body, stream_body))
     throw_route_error(error);
 }
 
 void add_route(PyServer& self, const std::vector<std::string>& methods, const std::string& path,
                nb::object endpoint, std::string_view mode, nb::sequence args, int status,
                const std::string& media_type, nb::object encode, nb::object headers, nb::object slow,
-               std::uint64_t max_body) {
+               std::uint64_t max_body, bool stream_body) {
   check_status(status);
   check_media_type(media_type);
   if (!PyCallable_Check(endpoint.ptr())) raise(PyExc_TypeError, "endpoint must be callable");
   auto kind =
       one_of<Mode>(mode, {{"async", Mode::async}, {"inline", Mode::inline_}, {"thread", Mode::thread}}, "mode");
   std::vector<Arg> decoded;
-  for (nb::handle item : args) decoded.push_back(arg_from(item));
+  for (nb::handle item : args) {
+    decoded.push_back(arg_from(item));
+    bool takes_body = decoded.back().source == Source::body_json || decoded.back().source == Source::body_bytes;
+    if (stream_body && takes_body)
+      raise(PyExc_ValueError, "a route whose body streams reads it from the request, not by an argument");
+  }
+  if (stream_body && kind != Mode::async)
+    raise(PyExc_ValueError, "only an endpoint of mode \"async\" can read a body that streams");
   ResponsePlan response;
   response.status = status;
   response.media_type = media_type;
@@ -157,7 +164,7 @@ void add_route(PyServer& self, const std::vector<std::string>& methods, const st
   auto plan =
       std::make_shared<Plan>(self, endpoint.ptr(), kind, std::move(decoded), std::move(response), slow.ptr());
   plan->route = static_cast<std::uint32_t>(self.server.routes().size());
-  add_handler(self, methods, path, plan, max_body);
+  add_handler(self, methods, path, plan, max_body, stream_body);
   self.plans.push_back(std::move(plan));
 }
 
@@ -207,7 +214,7 @@ void set_asgi(PyServer& self, nb::object app) {
   if (!make_asgi_handler) raise(PyExc_NotImplementedError, "this build of fasterapi-http has no ASGI support");
   auto handler = make_asgi_handler(self, app.ptr());
   if (!handler) nb::raise_python_error();
-  self.server.set_fallback(std::move(handler));
+  self.server.set_fallback(std::move(handler), true);
 }
 
 void attach(PyServer& self) {
@@ -289,7 +296,7 @@ void bind_server(nb::module_& module) {
       .def("_bind", [](nb::handle self) { nb::cast<PyServer&>(self).self = self.ptr(); })
       .def("_add_route", &add_route, nb::arg("methods"), nb::arg("path"), nb::arg("endpoint"), nb::arg("mode"),
            nb::arg("args"), nb::arg("status"), nb::arg("media_type"), nb::arg("encode"), nb::arg("headers"),
-           nb::arg("slow").none(), nb::arg("max_body"))
+           nb::arg("slow").none(), nb::arg("max_body"), nb::arg("stream_body"))
       .def("_add_static",
            [](PyServer& self, const std::vector<std::string>& methods, const std::string& path, int status,
               const std::string& media_type, nb::bytes body, nb::object headers) {
@@ -353,6 +360,7 @@ void configure(nb::kwargs parts) {
   python.url = take("url");
   python.state = take("state");
   python.drive_stream = take("drive_stream");
+  python.client_disconnect = take("client_disconnect");
   python.identity = take("identity");
   python.cancelled = take("cancelled");
   python.report = take("report");

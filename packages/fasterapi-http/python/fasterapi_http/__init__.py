@@ -15,7 +15,7 @@ import uuid as _uuid  # noqa: E402
 from . import _cookies, _http  # noqa: E402
 from ._datastructures import URL, Address, State  # noqa: E402
 from ._embed import serve_endpoint, serve_endpoint_blocking  # noqa: E402
-from ._exceptions import HTTPException, RouteConflict  # noqa: E402
+from ._exceptions import ClientDisconnect, HTTPException, RouteConflict  # noqa: E402
 from ._http import (  # noqa: E402
     Headers,
     HTMLResponse,
@@ -47,6 +47,7 @@ _http.configure(
     url=URL,
     state=State,
     drive_stream=drive_stream,
+    client_disconnect=ClientDisconnect,
     identity=lambda value: value,
     cancelled=_asyncio.CancelledError,
     report=report,
@@ -59,6 +60,7 @@ Response.__call__ = send_as_asgi  # type: ignore[method-assign]
 
 __all__ = [
     "Address",
+    "ClientDisconnect",
     "FileResponse",
     "HTMLResponse",
     "HTTPException",

@@ -2,6 +2,7 @@
 
 FasterAPIError (fasterapi_core)
 └── RouteConflict     two routes that would hide each other
+ClientDisconnect      the client left while its request was being read
 HTTPException         an answer, raised: status_code, detail, headers
 """
 
@@ -17,6 +18,10 @@ class RouteConflict(FasterAPIError):
     """Two routes match the same requests and neither is more specific. Raised by ``Server.freeze()``."""
 
     code = "http.route_conflict"
+
+
+class ClientDisconnect(Exception):
+    """The client went away while its request was being read."""
 
 
 class HTTPException(Exception):

@@ -182,6 +182,7 @@ class NativeServer:
         headers: Mapping[str, str] | Sequence[tuple[str, str]],
         slow: Callable[[Request], Awaitable[Response]] | None,
         max_body: int,
+        stream_body: bool,
     ) -> None: ...
     def _add_static(
         self,

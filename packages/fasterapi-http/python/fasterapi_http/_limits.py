@@ -32,6 +32,10 @@ class Limits:
     """Before the minimum rate of a body counts [408]."""
     min_body_bytes_per_second: int = 1024
     """Average rate of a request body [408]."""
+    body_window_bytes: int = 64 * 1024
+    """A streamed request body is read ahead of its reader by this much; shorter bodies are read whole first."""
+    max_discard_bytes: int = 64 * 1024
+    """Unread rest of a request body that is skipped after the answer; with more the connection ends."""
     write_stall_ms: int = 30_000
     """A client that takes nothing of its answer for this long is cut off."""
     max_unsent_bytes: int = 64 * 1024

@@ -126,6 +126,7 @@ class Server(NativeServer):
         response: ResponseSpec | None = None,
         slow: Callable[[Request], Awaitable[Response]] | None = None,
         max_body: int | None = None,
+        stream_body: bool = False,
         name: str | None = None,
     ) -> None:
         """Serve a path with a Python endpoint, called with the positional arguments that ``args`` describes.
@@ -134,7 +135,9 @@ class Server(NativeServer):
         ``(source, name, convert, required, default)`` with source "request", "response", "path", "query",
         "query_list", "header", "cookie", "body_json" or "body_bytes", and convert "str", "int", "float", "bool", a
         callable or None. When an argument cannot be decoded natively, ``await slow(request)`` answers instead
-        (422 without it). Raises ValueError for a bad path or argument.
+        (422 without it). With ``stream_body`` (mode "async" only) the endpoint starts before a long or chunked body
+        has arrived, and ``request.stream()`` yields it as it comes; ``body()`` and the like wait for its end.
+        Raises ValueError for a bad path or argument.
         """
         spec = response or ResponseSpec()
         self._add_route(
@@ -149,6 +152,7 @@ class Server(NativeServer):
             headers=spec.headers,
             slow=slow,
             max_body=max_body or 0,
+            stream_body=stream_body,
         )
 
     def add_static(

@@ -1,6 +1,9 @@
 // One file because the state machine reads top to bottom: input, framing, dispatch, end of an answer, timers.
 #include "connection.hpp"
 
+#include "body_stream.hpp"
+#include "upload.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -13,19 +16,12 @@ namespace fasterapi::http {
 namespace {
 
 using core::Nanos;
-constexpr Nanos kMillisecond = 1'000'000;
-constexpr Nanos kSecond = 1'000'000'000;
-constexpr Nanos kLingerTime = 2 * kSecond;        // for the client to read an error answer
-constexpr std::uint32_t kLingerBytes = 1u << 20;  // and what it may go on sending meanwhile
-constexpr std::size_t kInboxBytes = 64 * 1024;    // pipelined input that waits before reading pauses
-constexpr std::size_t kBodyReserve = 64 * 1024;   // announced lengths are not believed beyond this
-constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+constexpr Nanos kLingerTime = 2 * kSecond;       // for the client to read an error answer
+constexpr std::size_t kInboxBytes = 64 * 1024;   // pipelined input that waits before reading pauses
+constexpr std::size_t kBodyReserve = 64 * 1024;  // announced lengths are not believed beyond this
 
-constexpr ParseError kBodyTooLarge{413, "http.body_too_large", "The request body is larger than max_body_bytes."};
 constexpr ParseError kHeaderTimeout{408, "http.header_timeout",
                                     "The request head did not arrive within header_timeout_ms."};
-constexpr ParseError kBodyTimeout{408, "http.body_timeout",
-                                  "The request body arrives slower than min_body_bytes_per_second."};
 
 std::size_t count_heads(std::string_view bytes, std::size_t enough) noexcept {
   std::size_t count = 0;
@@ -39,10 +35,6 @@ struct Connection::Inbox {
   core::OutBuffer bytes;
   std::size_t taken = 0;
   std::string_view rest() const noexcept { return bytes.view().substr(taken); }
-};
-
-struct Connection::Chunks {
-  ChunkedDecoder decoder;
 };
 
 Connection::Connection(Server& server)
@@ -61,19 +53,23 @@ bool Connection::start(int fd) noexcept {
 
 void Connection::on_data(char* data, std::size_t size) noexcept {
   received_ = true;
-  if (FASTERAPI_UNLIKELY(phase_ == Phase::linger)) {
-    lingered_ += static_cast<std::uint32_t>(std::min<std::size_t>(size, kLingerBytes));
-    if (lingered_ > kLingerBytes) stream_.close();
-    return;
-  }
+  if (FASTERAPI_UNLIKELY(phase_ >= Phase::discard) && !take_rare(data, size)) return;
   if (FASTERAPI_UNLIKELY(closing_)) return;
   try {
     if (FASTERAPI_UNLIKELY(active_ != nullptr || blocked())) {
-      stash(data, size);
-      if (inbox_->rest().size() >= kInboxBytes ||
-          count_heads(inbox_->rest(), server_.limits().max_pipelined) >= server_.limits().max_pipelined)
-        stream_.pause_reading();
-      return;
+      if (active_ && upload_) {
+        std::size_t used = feed(data, size);
+        if (used == size || !stream_.open() || closing_) return;
+        data += used;
+        size -= used;
+      }
+      if (active_ || blocked()) {  // else the end of the body made its handler answer
+        stash(data, size);
+        if (inbox_->rest().size() >= kInboxBytes ||
+            count_heads(inbox_->rest(), server_.limits().max_pipelined) >= server_.limits().max_pipelined)
+          stream_.pause_reading();
+        return;
+      }
     }
     processing_ = true;
     if (FASTERAPI_UNLIKELY(inbox_ != nullptr)) {
@@ -138,7 +134,16 @@ std::size_t Connection::process(const char* data, std::size_t size) {
       bool complete = false;
       at += read_body(data + at, size - at, complete);
       if (!stream_.open() || phase_ == Phase::linger) return size;
-      if (!complete) return at;
+      if (!complete) {
+        if (FASTERAPI_UNLIKELY(streams())) {
+          if (eof_) {  // it will never be complete
+            closing_ = true;
+            return size;
+          }
+          dispatch_upload();
+        }
+        return at;
+      }
     }
     if (!dispatch()) return at;
     if (FASTERAPI_UNLIKELY(at < size && blocked())) return at;
@@ -157,14 +162,13 @@ bool Connection::begin_request() {
     phase_ = Phase::running;
     return true;
   }
-  std::uint64_t allowed = tx.route_ ? tx.route_->max_body : server_.limits().max_body_bytes;
-  if (head.content_length > allowed) {
+  if (head.content_length > max_body(tx)) {
     refuse(kBodyTooLarge);
     return false;
   }
   phase_ = Phase::body;
   since_ = server_.reactor().now();
-  if (head.chunked) chunks_ = std::make_unique<Chunks>();
+  if (head.chunked) upload_ = std::make_unique<Upload>();
   return true;
 }
 
@@ -188,13 +192,13 @@ std::size_t Connection::read_body(const char* data, std::size_t size, bool& comp
     size = take;
   } else {
     if (first) tx.own();
-    std::uint64_t allowed = tx.route_ ? tx.route_->max_body : server_.limits().max_body_bytes;
+    std::uint64_t allowed = max_body(tx);
     std::size_t at = 0;
     for (;;) {
-      auto step = chunks_->decoder.next(data + at, size - at, server_.limits());
+      auto step = upload_->decoder.next(data + at, size - at, server_.limits());
       at += step.consumed;
       if (step.kind == ChunkedDecoder::Step::Kind::data) {
-        if (chunks_->decoder.total() > allowed) {
+        if (upload_->decoder.total() > allowed) {
           refuse(kBodyTooLarge);
           return size;
         }
@@ -209,7 +213,7 @@ std::size_t Connection::read_body(const char* data, std::size_t size, bool& comp
       break;
     }
     // RFC 9112 section 7.1.2 lets a sender announce more than it may send: refuse before it is buffered.
-    if (!complete && chunks_->decoder.remaining_in_chunk() > allowed) {
+    if (!complete && upload_->decoder.remaining_in_chunk() > allowed) {
       refuse(kBodyTooLarge);
       return size;
     }
@@ -217,12 +221,12 @@ std::size_t Connection::read_body(const char* data, std::size_t size, bool& comp
   }
   if (complete) {
     tx.storage_.reserve(kReadPadding);
-    tx.head.rebase(tx.storage_.data());
+    tx.rebase();
     tx.body_ = tx.storage_.view().substr(tx.stored_head_);
-    chunks_.reset();
+    upload_.reset();
     return size;
   }
-  if (first) {
+  if (first && !streams()) {
     if (tx.head.expect_continue && size == 0) stream_.out().append(kContinue);  // RFC 9110 section 10.1.1
     arm(since_ + static_cast<Nanos>(server_.limits().body_grace_ms) * kMillisecond);
   }
@@ -258,7 +262,10 @@ bool Connection::dispatch() {
   }
   if (FASTERAPI_LIKELY(tx.answered())) {
     bool last = tx.persistence_ == Persistence::close;
-    if (FASTERAPI_UNLIKELY(tx.references() > 1)) tx.own();  // somebody keeps the request
+    if (FASTERAPI_UNLIKELY(tx.references() > 1)) {  // somebody keeps the request
+      tx.own();
+      if (upload_) tx.body_ended(BodyState::gone);
+    }
     release_active();
     if (FASTERAPI_UNLIKELY(last)) {
       closing_ = true;
@@ -335,9 +342,12 @@ void Connection::flush() noexcept {
 void Connection::answered(Transaction& transaction) noexcept {
   if (dispatching_) return;  // dispatch() goes on by itself
   bool last = transaction.persistence_ == Persistence::close;
+  if (FASTERAPI_UNLIKELY(upload_ != nullptr) && transaction.body_state() == BodyState::open)
+    transaction.body_ended(BodyState::gone);
   release_active();
   flush();
   if (!stream_.open()) return;
+  if (FASTERAPI_UNLIKELY(upload_ != nullptr) && !last) return start_discard();
   since_ = server_.reactor().now();
   arm(since_ + static_cast<Nanos>(server_.limits().keep_alive_ms) * kMillisecond);
   if (last || (server_.draining_ && !inbox_)) {
@@ -369,7 +379,7 @@ void Connection::resume() noexcept {
 
 void Connection::end_after_flush() noexcept {
   // Bytes that were received but not read would make the kernel reset the connection, and the answer with it.
-  if (inbox_ || incoming_) return linger();
+  if (inbox_ || incoming_ || upload_) return linger();
   stream_.close_when_sent();
   if (stream_.open())
     arm(server_.reactor().now() + static_cast<Nanos>(server_.limits().write_stall_ms) * kMillisecond);
@@ -379,7 +389,7 @@ void Connection::linger() noexcept {
   closing_ = true;
   phase_ = Phase::linger;
   inbox_.reset();
-  chunks_.reset();
+  upload_.reset();
   if (incoming_) {
     incoming_->drop_connection();
     incoming_->release();
@@ -427,12 +437,13 @@ void Connection::on_eof() noexcept {
   if (active_) {
     // A FIN looks the same for "I have sent everything" and "I have gone". A handler that waits is cancelled;
     // who cannot be cancelled (threads) still gets its answer out.
-    if (!active_->half_close_) {
+    if (!active_->half_close_ || upload_) {
       disconnect_active();
       stream_.close();
     }
     return;
   }
+  upload_.reset();
   if (inbox_ && stream_.unsent()) return;  // pipelined requests that wait for the client to read: on_drained()
   closing_ = true;
   stream_.close_when_sent();
@@ -456,7 +467,9 @@ void Connection::disconnect_active() noexcept {
   if (!active_) return;
   Transaction* tx = active_;
   active_ = nullptr;
+  upload_.reset();
   tx->drop_connection();
+  if (tx->stream_ && tx->body_state() == BodyState::open) tx->body_ended(BodyState::gone);
   auto fn = std::exchange(tx->disconnect_, nullptr);
   tx->drained_ = nullptr;
   if (fn) fn(tx->disconnect_arg_);
@@ -547,6 +560,21 @@ void Connection::on_timer() noexcept {
       if (!stream_.unsent() && due(since_ + kLingerTime)) return stream_.close();
       break;
     case Phase::running:
+      if (upload_) {
+        if (upload_too_slow(now)) {
+          ++server_.counters_.timeouts;
+          fail_upload(kBodyTimeout);
+          break;
+        }
+        next = std::min(next, now + kSecond);
+      }
+      break;
+    case Phase::discard:
+      if (due(since_ + static_cast<Nanos>(limits.body_grace_ms) * kMillisecond)) {
+        ++server_.counters_.timeouts;
+        return abort(ETIMEDOUT);
+      }
+      break;
     case Phase::closed: break;
   }
   if (stream_.open()) arm(next);

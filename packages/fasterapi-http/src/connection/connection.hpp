@@ -36,9 +36,9 @@ class Connection final : public core::StreamHandler {
  private:
   friend class Server;
   friend class Transaction;
-  enum class Phase : std::uint8_t { idle, head, body, running, linger, closed };
+  enum class Phase : std::uint8_t { idle, head, body, running, discard, linger, closed };
   struct Inbox;   // bytes that wait: a partial head, pipelined requests
-  struct Chunks;  // decoder of a chunked body that spans reads
+  struct Upload;  // a body that is chunked and spans reads, or that streams
 
   void on_data(char* data, std::size_t size) noexcept override;
   void on_eof() noexcept override;
@@ -53,6 +53,23 @@ class Connection final : public core::StreamHandler {
   /// A complete head: routing, framing, limits. False when the rest of the input must not be looked at now.
   bool begin_request();
   std::size_t read_body(const char* data, std::size_t size, bool& complete);
+  bool streams() const noexcept;
+  std::uint64_t max_body(const Transaction& transaction) const noexcept;
+  /// Starts the handler of a body that streams.
+  void dispatch_upload();
+  /// More of the streamed body; returns how many bytes belong to it.
+  std::size_t feed(const char* data, std::size_t size);
+  void fail_upload(const ParseError& error) noexcept;
+  /// Who reads the body has made room, or waits (and is then told when there is more).
+  void reader_took() noexcept;
+  void reader_waits() noexcept;
+  /// Whether the unread rest of the body may be skipped, so that the connection can stay.
+  bool can_discard() const noexcept;
+  void start_discard() noexcept;
+  std::size_t discard(const char* data, std::size_t size) noexcept;
+  /// Input in a phase that hardly ever happens; false when all of it is dealt with.
+  bool take_rare(char*& data, std::size_t& size) noexcept;
+  bool upload_too_slow(core::Nanos now) noexcept;
   /// Runs the handler. True when it has answered and the next request may follow.
   bool dispatch();
   void refuse(const ParseError& error) noexcept;
@@ -76,7 +93,7 @@ class Connection final : public core::StreamHandler {
   core::Timer timer_;
   HeaderMemo memo_;
   std::unique_ptr<Inbox> inbox_;
-  std::unique_ptr<Chunks> chunks_;
+  std::unique_ptr<Upload> upload_;
   Transaction* incoming_ = nullptr;  // its head or body is being read
   Transaction* active_ = nullptr;    // its handler runs or streams
   core::Nanos since_ = 0;            // when the phase began

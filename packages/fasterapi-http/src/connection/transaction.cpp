@@ -11,6 +11,7 @@
 #include <fasterapi/core/platform.hpp>
 #include <fasterapi/http/server.hpp>
 
+#include "body_stream.hpp"
 #include "connection.hpp"
 
 namespace fasterapi::http {
@@ -64,16 +65,21 @@ void Transaction::own() {
   storage_.append({old, head_size});
   if (!body_.empty()) storage_.append(body_);
   stored_head_ = head_size;
+  rebase();
+  if (!body_.empty()) body_ = storage_.view().substr(head_size);
+  owned_ = true;
+}
+
+void Transaction::rebase() noexcept {
+  const char* old = head.base();
   const char* base = storage_.data();
   for (unsigned i = 0; i < match.capture_count; ++i) {
     // Captures point into the path; the default path of an absolute form ("/") is static storage.
     const char*& at = match.captures[i].data;
-    if (at >= old && at <= old + head_size) at = base + (at - old);
+    if (at >= old && at <= old + stored_head_) at = base + (at - old);
   }
   head.rebase(base);
-  if (!body_.empty()) body_ = storage_.view().substr(head_size);
   fields_.clear();
-  owned_ = true;
 }
 
 void Transaction::resolve_client() const noexcept {

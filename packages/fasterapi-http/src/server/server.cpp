@@ -85,12 +85,12 @@ Server::~Server() {
 // ---------------------------------------------------------------- routes
 
 RouteError Server::add_route(std::span<const std::string_view> methods, std::string_view path,
-                             std::shared_ptr<RequestHandler> handler, std::uint64_t max_body) {
+                             std::shared_ptr<RequestHandler> handler, std::uint64_t max_body, bool stream_body) {
   MethodSet set = routes_.method_set(methods);
   if (set == 0) return RouteError{.text = "no method, or more than 22 methods that HTTP does not define"};
   RouteError error = routes_.insert(set, path, static_cast<std::uint32_t>(handlers_.size()));
   if (error) return error;
-  handlers_.push_back({std::move(handler), max_body ? max_body : options_.limits.max_body_bytes});
+  handlers_.push_back({std::move(handler), max_body ? max_body : options_.limits.max_body_bytes, stream_body});
   return error;
 }
 
@@ -178,6 +178,7 @@ void Server::recycle(Transaction& tx) noexcept {
     tx.owned_ = false;
     tx.storage_.clear();
     tx.storage_.shrink(kKeptStorage);
+    tx.stream_.reset();  // only requests that own their bytes have one
   }
   tx.sent_ = 0;
   tx.state_ = Transaction::State::waiting;

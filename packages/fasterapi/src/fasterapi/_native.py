@@ -140,10 +140,12 @@ class NativeLane:
                 response=spec,
                 slow=slow,
                 max_body=limit,
+                stream_body=True,
                 name=route.name,
             )
             return
         self.plans.append(plan)
+        takes_body = any(source in ("body_json", "body_bytes") for source, *_ in plan.args)
         server.add_route(
             methods,
             route.path,
@@ -153,6 +155,7 @@ class NativeLane:
             response=plan.response,
             slow=slow,
             max_body=limit,
+            stream_body=plan.mode == "async" and not takes_body,
             name=route.name,
         )
 
@@ -174,7 +177,12 @@ class NativeLane:
             return await run_in_threadpool(endpoint, request)
 
         server.add_route(
-            methods, route.path, handle, mode="async", args=[("request", None, None, True, None)]
+            methods,
+            route.path,
+            handle,
+            mode="async",
+            args=[("request", None, None, True, None)],
+            stream_body=True,
         )
 
     def _openapi(self, known: str | None) -> Response:

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from http.cookies import _unquote
 from typing import Any
 
+from fasterapi_http import ClientDisconnect
+
 from . import _multipart
 from .datastructures import URL, Address, FormData, Headers, QueryParams, State
 from .exceptions import HTTPException
@@ -29,10 +31,6 @@ def parse_cookies(header: str) -> dict[str, str]:
         if key or value:
             cookies[key] = _unquote(value)
     return cookies
-
-
-class ClientDisconnect(Exception):
-    """The client went away while its request was being read."""
 
 
 async def _no_receive() -> Message:

@@ -26,6 +26,8 @@ inline constexpr std::uint32_t kMaxFields = 100;           // hard cap of header
   X(header_timeout_ms,           10'000,     "ms",       408, "http.header_timeout",          "limits_slow_header") \
   X(body_grace_ms,               5'000,      "ms",       408, "http.body_timeout",            "limits_slow_body") \
   X(min_body_bytes_per_second,   1 * kKiB,   "bytes/s",  408, "http.body_timeout",            "limits_slow_body") \
+  X(body_window_bytes,           64 * kKiB,  "bytes",      0, "http.body_window",             "limits_body_window") \
+  X(max_discard_bytes,           64 * kKiB,  "bytes",      0, "http.body_unread",             "limits_discard_bytes") \
   X(write_stall_ms,              30'000,     "ms",         0, "http.write_stall",             "limits_slow_reader") \
   X(max_unsent_bytes,            64 * kKiB,  "bytes",      0, "http.write_stall",             "limits_slow_reader") \
   X(keep_alive_ms,               30'000,     "ms",         0, "http.keep_alive_timeout",      "limits_keep_alive") \
@@ -44,7 +46,7 @@ struct Limits {
 /// One row of the table at run time: for documentation, for option parsing, for messages.
 struct LimitInfo {
   std::string_view name;
-  std::uint64_t Limits::* field;
+  std::uint64_t Limits::*field;
   std::uint64_t default_value;
   std::string_view unit;
   int status;

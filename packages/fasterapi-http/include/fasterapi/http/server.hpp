@@ -25,6 +25,7 @@ namespace fasterapi::http {
 struct Route {
   std::shared_ptr<RequestHandler> handler;
   std::uint64_t max_body = 0;
+  bool stream_body = false;  // the handler starts before a long body is here, and reads it through the Transaction
 };
 
 struct ServerOptions {
@@ -51,14 +52,16 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   // ---- set-up
-  /// `max_body` 0 takes the limit of the server. The error's text is empty on success.
+  /// `max_body` 0 takes the limit of the server. `stream_body`: see Route. The error's text is empty on success.
   RouteError add_route(std::span<const std::string_view> methods, std::string_view path,
-                       std::shared_ptr<RequestHandler> handler, std::uint64_t max_body = 0);
+                       std::shared_ptr<RequestHandler> handler, std::uint64_t max_body = 0,
+                       bool stream_body = false);
   RouteError freeze();
   bool frozen() const noexcept { return routes_.frozen(); }
   /// Takes everything that no route takes (an ASGI application); without it the server answers 404 and 405.
-  void set_fallback(std::shared_ptr<RequestHandler> handler) {
+  void set_fallback(std::shared_ptr<RequestHandler> handler, bool stream_body = false) {
     fallback_.handler = std::move(handler);
+    fallback_.stream_body = stream_body;
     fallback_.max_body = options_.limits.max_body_bytes;
   }
   /// Asked instead of the built-in 404, 405 (Transaction::match tells which); may be null.

@@ -7,6 +7,7 @@
 //            when a handler suspends or keeps the transaction) moves the bytes into the transaction's storage.
 //            A transaction whose last reference goes without an answer answers 500.
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,6 +25,10 @@ class Connection;
 class Server;
 struct Route;
 
+/// Where a streamed request body is: still coming, here to its end, cut off by us (Transaction::body_error() says
+/// why), or its client has left.
+enum class BodyState : std::uint8_t { open, complete, failed, gone };
+
 class Transaction final : public core::RequestView, public core::Responder {
  public:
   using Callback = void (*)(void* arg) noexcept;
@@ -37,6 +42,7 @@ class Transaction final : public core::RequestView, public core::Responder {
   std::string_view query() const noexcept override { return head.query(); }
   std::span<const HeaderField> headers() const noexcept override;
   std::string_view header(std::string_view lower_name) const noexcept override { return head.find(lower_name); }
+  /// The whole body; of a streamed one nothing until collect_body() has made it whole.
   std::string_view body() const noexcept override { return body_; }
   std::string_view client() const noexcept override;
   /// Address and port apart; port -1 for UNIX sockets. Empty once the client has gone and nobody had asked.
@@ -52,6 +58,21 @@ class Transaction final : public core::RequestView, public core::Responder {
   /// Copies the request's bytes into storage of the transaction; views move along. Throws std::bad_alloc.
   void own();
   bool owned() const noexcept { return owned_; }
+
+  // ---- a body that was not here when the handler started (Route::stream_body): one reader
+  bool streams_body() const noexcept { return stream_ != nullptr; }
+  BodyState body_state() const noexcept;
+  /// What has arrived and was not taken; valid until the next call or callback.
+  std::string_view arrived_body() const noexcept;
+  /// Makes room: reading from the client goes on when it had been held back (Limits::body_window_bytes).
+  void take_body(std::size_t size) noexcept;
+  /// The reader waits: a client that asked for it is told to go on (100), and its minimum rate counts.
+  void expect_body() noexcept;
+  /// The whole body is wanted: no window any more; body() has it once the state is complete.
+  void collect_body() noexcept;
+  const ParseError* body_error() const noexcept;
+  /// Called when more has arrived and when the state changes. It may answer.
+  void on_body(Callback fn, void* arg) noexcept;
 
   // ---- the answer: exactly one of these
   void respond(const HeadTemplate& head, std::string_view body) noexcept;
@@ -79,7 +100,7 @@ class Transaction final : public core::RequestView, public core::Responder {
   std::uint64_t body_bytes_sent() const noexcept { return sent_; }
   std::size_t unsent() const noexcept;
   /// The connection ends after this answer.
-  void close_after() noexcept { persistence_ = Persistence::close; }
+  void close_after() noexcept;
 
   void on_disconnect(Callback fn, void* arg) noexcept override {
     disconnect_ = fn;
@@ -102,6 +123,10 @@ class Transaction final : public core::RequestView, public core::Responder {
  private:
   friend class Connection;
   friend class Server;
+  struct BodyStream;
+  struct BodyStreamEnd {
+    void operator()(BodyStream* stream) const noexcept;
+  };
   enum class State : std::uint8_t { waiting, streaming, answered };
   enum class Framing : std::uint8_t { none, chunked, length, until_close };
 
@@ -113,6 +138,12 @@ class Transaction final : public core::RequestView, public core::Responder {
   void put_body(std::string_view bytes) noexcept;
   void resolve_client() const noexcept;
   void drop_connection() noexcept { connection_ = nullptr; }
+  /// Views follow the storage that has grown.
+  void rebase() noexcept;
+  /// The part of the body that is in the storage becomes the start of a stream.
+  void begin_stream();
+  void body_ended(BodyState state, const ParseError* error = nullptr) noexcept;
+  void body_changed() noexcept;
 
   Server* server_;  // null once the server has gone before whoever keeps this
   Connection* connection_ = nullptr;
@@ -122,6 +153,7 @@ class Transaction final : public core::RequestView, public core::Responder {
   void* disconnect_arg_ = nullptr;
   Callback drained_ = nullptr;
   void* drained_arg_ = nullptr;
+  std::unique_ptr<BodyStream, BodyStreamEnd> stream_;
   core::OutBuffer storage_;  // head, then body, when the bytes are ours
   std::size_t stored_head_ = 0;
   std::uint64_t remaining_ = 0;  // Framing::length: bytes still to be written
