@@ -1,5 +1,6 @@
 // Bridge: a Reactor driven by a foreign asyncio loop (asyncio's own, uvloop). The loop watches the reactor's
 // descriptor; end-of-turn work is asked for through call_soon. Python keeps one Bridge per loop.
+#include "log.hpp"
 #include "loop.hpp"
 
 namespace fasterapi::core::py {
@@ -55,6 +56,8 @@ PyObject* tp_new(PyTypeObject* type, PyObject* args, PyObject*) {
       if ((error = self->reactor->make_external(need_turn, self))) {
         errno = error;
         PyErr_SetFromErrno(PyExc_OSError);
+      } else {
+        add_log_home(self->reactor);
       }
     } catch (const std::exception& failure) {
       PyErr_SetString(PyExc_RuntimeError, failure.what());
@@ -68,6 +71,7 @@ void tp_dealloc(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
   if (cast(self)->reactor) {
     if (tl_foreign_reactor == cast(self)->reactor) tl_foreign_loop = nullptr;
+    remove_log_home(cast(self)->reactor);
     cast(self)->reactor->forget_external();
     cast(self)->reactor->release();  // connections that outlive the loop keep it
   }
@@ -79,6 +83,7 @@ PyObject* turn(PyObject* self, PyObject*) {
   Py_INCREF(self);
   cast(self)->reactor->turn(0);
   Py_DECREF(self);
+  if (FASTERAPI_UNLIKELY(log_pending()) && deliver_logs() < 0) return nullptr;
   Py_RETURN_NONE;
 }
 PyObject* fileno_(PyObject* self, PyObject*) { return PyLong_FromLong(cast(self)->reactor->fd()); }

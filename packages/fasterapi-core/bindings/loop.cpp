@@ -1,5 +1,6 @@
 #include "loop.hpp"
 
+#include "log.hpp"
 #include "loop_objects.hpp"
 
 #include <cmath>
@@ -378,6 +379,7 @@ int run_until_stopped(LoopCore* loop, Blocked& blocked) {
   int idle_polls = 0;
   Nanos polled = 0;
   for (;;) {
+    if (FASTERAPI_UNLIKELY(log_pending()) && deliver_logs() < 0) return -1;
     Reactor& reactor = *loop->reactor;
     if (idle_polls >= kEagerPolls && loop->ready->size() && !loop->stopping &&
         (reactor.refresh_now(), reactor.now() - polled < kPollEvery)) {
@@ -407,11 +409,14 @@ PyObject* run_once(PyObject* self, PyObject*) {
   blocked.last_release = monotonic_now();
   loop->reactor->set_block_hooks(before_block, after_block, &blocked);
   loop->running = true;
+  add_log_home(loop->reactor);
   int rc = run_until_stopped(loop, blocked);
   loop->running = false;
   loop->stopping = false;
   loop->reactor->set_block_hooks(nullptr, nullptr, nullptr);
   tl_loop = outer;
+  remove_log_home(loop->reactor);
+  if (log_pending() && deliver_logs() < 0) return nullptr;
   if (rc < 0) return nullptr;
   Py_RETURN_NONE;
 }

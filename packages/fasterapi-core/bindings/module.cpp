@@ -6,6 +6,7 @@
 
 #include "future.hpp"
 #include "json.hpp"
+#include "log.hpp"
 #include "native_task.hpp"
 #include "runtime.hpp"
 
@@ -66,7 +67,7 @@ NB_MODULE(_core, m) {
   nb::exception<Error>(m, "NativeError", PyExc_RuntimeError);
   api = &table;
   PyObject* module = m.ptr();
-  if (!init_runtime() || !add_handles(module) || !add_loop(module) || !add_future(module) || !add_native_task(module) ||
+  if (!init_runtime() || !add_log(module) || !add_handles(module) || !add_loop(module) || !add_future(module) || !add_native_task(module) ||
       !add_bridge(module) || !add_json(module) || PyModule_AddFunctions(module, functions) < 0)
     nb::raise_python_error();
   table.future_type = FutureType;

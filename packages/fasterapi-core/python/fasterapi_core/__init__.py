@@ -8,6 +8,7 @@ asyncio.Runner(loop_factory=fasterapi_core.new_event_loop)             # or as a
 
 from __future__ import annotations
 
+from . import log
 from ._core import (
     ABI,
     OPT_ALLOW_NAN,
@@ -72,6 +73,7 @@ __all__ = [
     "install",
     "json_dumps",
     "json_loads",
+    "log",
     "new_event_loop",
     "require_abi",
     "run",

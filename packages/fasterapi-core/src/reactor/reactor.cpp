@@ -11,11 +11,13 @@
 #include <fasterapi/core/reactor.hpp>
 
 #include "backends.hpp"
+#include "log/core_log.hpp"
 
 namespace fasterapi::core {
 namespace {
 
 constexpr int kEventsPerWait = 256;
+constexpr Nanos kLateTimer = 50'000'000;  // told in the debug log
 
 std::uint64_t make_token(int fd, std::uint32_t generation) noexcept {
   return static_cast<std::uint64_t>(generation) << 32 | static_cast<std::uint32_t>(fd);
@@ -90,7 +92,9 @@ Reactor::Reactor(std::unique_ptr<Backend> backend)
     : backend_(std::move(backend)),
       wheel_(monotonic_now()),
       now_(monotonic_now()),
-      read_scratch_(new char[kReadScratch + kReadPadding]()) {}
+      read_scratch_(new char[kReadScratch + kReadPadding]()) {
+  FASTERAPI_LOG_DEBUG(core_log(), "reactor uses %s", backend_->name());
+}
 
 Reactor::~Reactor() {
   for (Deferred* work = deferred_head_; work;) {  // owners outlive us only by mistake; do not leave them linked
@@ -228,6 +232,10 @@ int Reactor::turn(Nanos timeout, bool poll_first) noexcept {
     ++dispatched;
   }
   dispatched += run_posted();
+  if (FASTERAPI_UNLIKELY(core_log().enabled(log::Level::kDebug))) {
+    if (Nanos late = now_ - wheel_.next_deadline(); late > kLateTimer)
+      FASTERAPI_LOG_DEBUG(core_log(), "timers are %.1f ms late: something held the loop", static_cast<double>(late) / 1e6);
+  }
   dispatched += wheel_.advance(now_);
   dispatched += run_deferred();
   in_turn_ = false;

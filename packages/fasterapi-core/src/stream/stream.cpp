@@ -12,6 +12,8 @@
 #include <fasterapi/core/platform.hpp>
 #include <fasterapi/core/tls.hpp>
 
+#include "log/core_log.hpp"
+
 namespace fasterapi::core {
 namespace {
 
@@ -60,6 +62,7 @@ int Stream::adopt(int fd) noexcept {
   set_no_delay(fd);
   fd_ = fd;
   interest_ = kReadable;
+  FASTERAPI_LOG_DEBUG(core_log(), "connection on descriptor %d accepted", fd);
   return 0;
 }
 
@@ -81,6 +84,7 @@ int Stream::connect(const sockaddr* address, unsigned length) noexcept {
   fd_ = fd;
   interest_ = kWritable;
   connecting_ = true;
+  FASTERAPI_LOG_DEBUG(core_log(), "connection on descriptor %d begun", fd);
   return 0;
 }
 
@@ -378,6 +382,8 @@ void Stream::close_when_sent() noexcept {
 
 void Stream::close(int error) noexcept {
   if (fd_ < 0) return;
+  FASTERAPI_LOG_DEBUG(core_log(), "connection on descriptor %d closed: %s", fd_,
+                      error ? error_text(error).c_str() : eof_ ? "the peer had ended" : "by this side");
   reactor_.remove(fd_);
   ::close(std::exchange(fd_, -1));
   error_ = error;
