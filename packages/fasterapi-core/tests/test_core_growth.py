@@ -286,5 +286,7 @@ def test_no_growth(kind: Kind) -> None:
 
     blocks, opened, bytes_more, operations = fasterapi_core.run(main())
     assert opened <= 0, f"{opened} descriptors left open"
-    assert blocks < max(200, operations / 100), f"{blocks} more allocated blocks after {operations} operations"
+    assert blocks < max(200, operations / 100), (
+        f"{blocks} more allocated blocks after {operations} operations"
+    )
     assert bytes_more < 4 << 20, f"{bytes_more} more bytes resident after {operations} operations"

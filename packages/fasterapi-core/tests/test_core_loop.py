@@ -471,9 +471,9 @@ def test_tasks_and_futures_are_asyncio_s_own() -> None:
         assert await named == "given"
         assert await loop.create_task(see()) == "none"
         with pytest.raises(TypeError):
-            loop.create_task(7)  # type: ignore[arg-type]
+            await loop.create_task(7)  # type: ignore[arg-type]
         with pytest.raises(TypeError):
-            loop.create_task(nothing(), colour="red")  # type: ignore[call-arg]
+            await loop.create_task(nothing(), colour="red")  # type: ignore[call-arg]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the coroutine of the last line is never awaited
