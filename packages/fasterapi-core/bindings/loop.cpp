@@ -131,6 +131,8 @@ namespace {
 
 LoopCore* cast(PyObject* self) { return reinterpret_cast<LoopCore*>(self); }
 
+constexpr Nanos kSharedFor = 10'000'000;   // a call from another thread makes more of them likely for so long
+
 double now_seconds() { return static_cast<double>(monotonic_now()) * 1e-9; }
 
 bool check_open(LoopCore* loop) {
@@ -201,7 +203,10 @@ PyObject* call_soon_threadsafe(PyObject* self, PyObject* const* args, Py_ssize_t
   if (!parse_context(args, nargs, kwnames, "call_soon_threadsafe", &context)) return nullptr;
   Handle* handle =
       schedule_soon(cast(self), args[0], args + 1, nargs - 1, context, "call_soon_threadsafe", true);
-  if (handle && tl_loop != cast(self)) cast(self)->reactor->wake();
+  if (handle && tl_loop != cast(self)) {
+    cast(self)->shared_until = monotonic_now() + kSharedFor;
+    cast(self)->reactor->wake();
+  }
   return reinterpret_cast<PyObject*>(handle);
 }
 
@@ -324,17 +329,30 @@ PyObject* remove_writer(PyObject* self, PyObject* fd) { return remove_direction(
 
 constexpr Nanos kLongestSleep = 24ll * 3600 * 1'000'000'000;
 constexpr Nanos kGilGiveAway = 5'000'000;  // a loop that never sleeps lets other threads in this often
+constexpr Nanos kLongLoss = 1'000'000;     // a thread that keeps the GIL longer computes: see after_block
 
 struct Blocked {
   PyThreadState* saved = nullptr;
   Nanos last_release = 0;
+  Nanos keep_until = 0;  // no GIL in polls that do not sleep
 };
 
 void before_block(void* arg) { static_cast<Blocked*>(arg)->saved = PyEval_SaveThread(); }
 void after_block(void* arg) {
   auto* blocked = static_cast<Blocked*>(arg);
+  Nanos wanted = monotonic_now();
   PyEval_RestoreThread(blocked->saved);
-  blocked->last_release = monotonic_now();
+  Nanos now = blocked->last_release = monotonic_now();
+  // Who takes the GIL for long would get it again at the next poll, and the loop would do one iteration per
+  // switch interval. It has had its share; now the loop takes as much.
+  if (now - wanted > kLongLoss) blocked->keep_until = now + (now - wanted);
+}
+
+/// Other threads work for this loop and will ask for the GIL: give it away in every poll, as asyncio does.
+/// Without them a poll is a system call and nothing more.
+bool shared_with_threads(LoopCore* loop, const Blocked& blocked) {
+  Nanos now = loop->reactor->now();
+  return (loop->reactor->foreign_work() > 0 || now < loop->shared_until) && now >= blocked.keep_until;
 }
 
 int run_ready(LoopCore* loop) {
@@ -381,11 +399,13 @@ int run_until_stopped(LoopCore* loop, Blocked& blocked) {
   for (;;) {
     if (FASTERAPI_UNLIKELY(log_pending()) && deliver_logs() < 0) return -1;
     Reactor& reactor = *loop->reactor;
-    if (idle_polls >= kEagerPolls && loop->ready->size() && !loop->stopping &&
+    const bool shared = shared_with_threads(loop, blocked);
+    if (!shared && idle_polls >= kEagerPolls && loop->ready->size() && !loop->stopping &&
         (reactor.refresh_now(), reactor.now() - polled < kPollEvery)) {
       reactor.run_end_of_turn();
     } else {
       bool busy = loop->ready->size() != 0;
+      reactor.give_way_in_polls(shared);
       bool found = reactor.turn(sleep_time(loop)) != 0;
       idle_polls = busy && !found ? idle_polls + 1 : 0;
       polled = reactor.now();
@@ -429,6 +449,12 @@ PyObject* core_set_debug(PyObject* self, PyObject* value) {
   cast(self)->debug = PyObject_IsTrue(value) == 1;
   Py_RETURN_NONE;
 }
+PyObject* core_foreign_work(PyObject* self, PyObject* delta) {
+  int change = static_cast<int>(PyLong_AsLong(delta));
+  if (change == -1 && PyErr_Occurred()) return nullptr;
+  cast(self)->reactor->foreign_work(change);
+  Py_RETURN_NONE;
+}
 PyObject* core_enqueue(PyObject* self, PyObject* handle) {
   if (Py_TYPE(handle) != HandleType && Py_TYPE(handle) != TimerHandleType) {
     // an asyncio.Handle made by asyncio itself (signal handlers): wrap its _run
@@ -462,10 +488,11 @@ PyObject* core_close(PyObject* self, PyObject*) {
 
 PyObject* core_info(PyObject* self, PyObject*) {
   LoopCore* loop = cast(self);
-  return Py_BuildValue("{s:s,s:n,s:n,s:n}", "backend", loop->reactor->backend_name(), "ready",
+  return Py_BuildValue("{s:s,s:n,s:n,s:n,s:i}", "backend", loop->reactor->backend_name(), "ready",
                        static_cast<Py_ssize_t>(loop->ready->size()), "timers",
                        static_cast<Py_ssize_t>(loop->timers->size()), "descriptors",
-                       static_cast<Py_ssize_t>(loop->reactor->descriptors()));
+                       static_cast<Py_ssize_t>(loop->reactor->descriptors()), "foreign_work",
+                       loop->reactor->foreign_work());
 }
 
 // ---- life
@@ -538,6 +565,7 @@ PyMethodDef methods[] = {
     {"_run_once", run_once, METH_NOARGS, nullptr},
     {"_core_stop", core_stop, METH_NOARGS, nullptr},
     {"_core_set_debug", core_set_debug, METH_O, nullptr},
+    {"_core_foreign_work", core_foreign_work, METH_O, nullptr},
     {"_core_enqueue", core_enqueue, METH_O, nullptr},
     {"_core_close", core_close, METH_NOARGS, nullptr},
     {"_core_info", core_info, METH_NOARGS, nullptr},

@@ -583,3 +583,32 @@ def test_a_child_of_fork_has_its_own_kernel_objects() -> None:
         [sys.executable, "-W", "ignore", "-c", FORK], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.stdout.strip() == "fine", done.stderr
+
+
+def test_threads_get_the_gil_from_a_busy_loop() -> None:
+    """Calls in an executor come back although the loop never sleeps, and a thread that computes does not starve it."""
+
+    async def main() -> tuple[int, int]:
+        loop = asyncio.get_running_loop()
+        turns = 0
+        busy = True
+
+        def spin() -> None:
+            nonlocal turns
+            turns += 1
+            if busy:
+                loop.call_soon(spin)
+
+        loop.call_soon(spin)
+        for _ in range(20):
+            assert await loop.run_in_executor(None, sum, (1, 2)) == 3
+        before = turns
+        computed = await loop.run_in_executor(None, lambda: sum(i for i in range(2_000_000)))
+        busy = False
+        assert computed == 1999999000000
+        assert loop._core_info()["foreign_work"] == 0  # type: ignore[attr-defined]
+        return before, turns - before
+
+    handed_over, beside_computing = fasterapi_core.run(main())
+    assert handed_over > 0
+    assert beside_computing > 100  # an iteration per switch interval would be fewer than 50

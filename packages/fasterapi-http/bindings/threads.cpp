@@ -19,6 +19,7 @@ struct ThreadJob {
   void finish() {
     PyServer& owner = plan->owner_;
     --owner.threads_running;
+    reactor->foreign_work(-1);
     if (exception) {
       answer_exception(owner, *tx, request.get(), exception.get());
     } else if (!plan->answer(*tx, result.get(), injected.get())) {
@@ -99,6 +100,7 @@ void Plan::run_thread(Transaction& tx, PyObject** args, PyObject* request, PyObj
       tx.retain();
       tx.tolerate_half_close();
       ++owner_.threads_running;
+      job->reactor->foreign_work(1);
     }
   } catch (const std::bad_alloc&) {
     tx.abort();

@@ -79,6 +79,21 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):  # type: ignore[misc
             logger.warning("Executing %s took %.3f seconds", text, elapsed)
         handle = None  # a traceback that keeps this frame must not keep the callback
 
+    # ---- executors
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+        """Run ``func(*args)`` in the executor (None: the loop's own); returns a future of its result.
+
+        While such work is out, the loop lets other threads have the GIL in every poll.
+        """
+        future = super().run_in_executor(executor, func, *args)
+        self._core_foreign_work(1)
+        future.add_done_callback(self._work_is_back)
+        return future
+
+    def _work_is_back(self, future: Any) -> None:
+        self._core_foreign_work(-1)
+
     # ---- where asyncio's own code would touch its queue
 
     def _add_callback(self, handle: Any) -> None:

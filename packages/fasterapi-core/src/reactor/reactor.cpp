@@ -206,7 +206,12 @@ int Reactor::turn(Nanos timeout, bool poll_first) noexcept {
   BackendEvent events[kEventsPerWait];
   int n = 0;
   // Poll first: under load something is always ready, and the GIL need not change hands.
-  if (poll_first || timeout == 0) n = backend_->wait(events, kEventsPerWait, 0);
+  if (poll_first || timeout == 0) {
+    const bool give_way = give_way_in_polls_ && before_block_;
+    if (give_way) before_block_(block_arg_);
+    n = backend_->wait(events, kEventsPerWait, 0);
+    if (give_way) after_block_(block_arg_);
+  }
   // After deferred work the caller's idea of how long to sleep is out of date: it may have made something ready.
   if (n == 0 && timeout != 0 && dispatched == 0 && deferred_head_ == nullptr && posted_.empty()) {
     refresh_now();

@@ -122,6 +122,12 @@ class FASTERAPI_CORE_API Reactor {
   void refresh_now() noexcept { now_ = monotonic_now(); }
   /// Called around a wait that may sleep (to release and take the GIL).
   void set_block_hooks(void (*before)(void*), void (*after)(void*), void* arg) noexcept;
+  /// Counts work that was handed to other threads and that needs what the block hooks give away (the GIL), such
+  /// as calls in a thread pool: +1 when it is handed over, -1 when it is back; on the reactor's thread.
+  void foreign_work(int delta) noexcept { foreign_work_ += delta; }
+  int foreign_work() const noexcept { return foreign_work_; }
+  /// Whether the block hooks are also called around polls that do not sleep.
+  void give_way_in_polls(bool on) noexcept { give_way_in_polls_ = on; }
   /// For driving from a foreign event loop: fd() becomes readable when a turn is due, also for timers;
   /// `need_turn` is called when work was deferred outside a turn.
   int make_external(void (*need_turn)(void*), void* arg) noexcept;
@@ -168,6 +174,8 @@ class FASTERAPI_CORE_API Reactor {
   void (*before_block_)(void*) = nullptr;
   void (*after_block_)(void*) = nullptr;
   void* block_arg_ = nullptr;
+  int foreign_work_ = 0;
+  bool give_way_in_polls_ = false;
   class External;
   std::unique_ptr<External> external_;  // set by make_external()
 };
