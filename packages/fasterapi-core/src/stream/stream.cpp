@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include <fasterapi/core/error.hpp>
 #include <fasterapi/core/platform.hpp>
 #include <fasterapi/core/tls.hpp>
 
@@ -17,13 +18,23 @@
 namespace fasterapi::core {
 namespace {
 
-constexpr int kReadsPerEvent = 4;               // a fast sender does not starve the others
-constexpr std::size_t kTlsChunk = 16 * 1024;    // the largest TLS record
-constexpr std::size_t kKeepScratch = 1 << 20;   // scratch memory that one large response may leave behind
+constexpr int kReadsPerEvent = 4;              // a fast sender does not starve the others
+constexpr std::size_t kTlsRecord = 16 * 1024;  // what a TLS record carries at most
+// Under TLS the read scratch has two parts: here the plain text, behind it the ciphertext that it is made from.
+constexpr std::size_t kTlsPlain = 64 * 1024;
+constexpr std::size_t kTlsAnswers =
+    64 * 1024;  // alerts and key updates that may wait for a peer that does not read
+constexpr std::size_t kKeepScratch = 1 << 20;  // scratch memory that one large response may leave behind
 
 void set_no_delay(int fd) noexcept {
   int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // refused by UNIX sockets, which need none
+}
+
+/// Ciphertext on its way into the socket; empty but within one call.
+OutBuffer& tls_scratch() noexcept {
+  static thread_local OutBuffer scratch;
+  return scratch;
 }
 
 }  // namespace
@@ -89,10 +100,15 @@ int Stream::connect(const sockaddr* address, unsigned length) noexcept {
 }
 
 int Stream::start_tls(std::shared_ptr<TlsContext> context, std::string_view host) noexcept {
-  if (tls_ || fd_ < 0) return EINVAL;
+  if (tls_ || fd_ < 0 || connecting_) return EINVAL;
   try {
-    tls_ = std::make_unique<TlsSession>(std::move(context), host);
-  } catch (const std::exception&) {
+    try {
+      tls_ = std::make_unique<TlsSession>(std::move(context), host);
+    } catch (const Error& error) {
+      tls_error_ = std::make_unique<std::string>(error.what());
+      return EPROTO;
+    }
+  } catch (const std::bad_alloc&) {
     return ENOMEM;
   }
   pump_tls_in(nullptr, 0);  // the client speaks first
@@ -142,20 +158,26 @@ void Stream::flush_with(std::string_view body) noexcept {
       if (!body.empty()) keep(body);
     }
   } else if (tls_) {
-    std::string_view head = scratch ? scratch->view() : plain_ ? plain_->view() : std::string_view{};
-    try {
-      tls_->write(head);
-      tls_->write(body);
-    } catch (const std::bad_alloc&) {
-      close(ENOMEM);
+    // A short body travels in the record of its head.
+    if (scratch && !body.empty() && scratch->size() + body.size() <= kTlsRecord) {
+      try {
+        scratch->append(body);
+        body = {};
+      } catch (const std::bad_alloc&) {  // then in one of its own
+      }
     }
+    std::string_view head = scratch ? scratch->view() : plain_ ? plain_->view() : std::string_view{};
+    const bool sent = tls_step([&](OutBuffer& cipher) {
+      tls_->write(head, cipher);
+      tls_->write(body, cipher);
+    });
     plain_.reset();
     if (scratch) {
       scratch->clear();
       scratch->shrink(kKeepScratch);
       owner = nullptr;
     }
-    if (fd_ >= 0 && send_tls_out()) update_interest();
+    if (sent) update_interest();
     return;
   } else if (pending_) {
     if (!body.empty()) keep(body);
@@ -200,30 +222,34 @@ void Stream::write_ready() noexcept {
     return;
   }
   pending_.reset();
+  tls_answers_ = 0;
 }
 
-bool Stream::send_tls_out() noexcept {
+// Runs something that makes ciphertext and sends that. False when the stream is closed afterwards.
+template <class Step>
+bool Stream::tls_step(Step step) noexcept {
+  OutBuffer& cipher = pending_ ? *pending_ : tls_scratch();
   try {
-    if (pending_) {
-      tls_->take_output(*pending_);
-    } else {
-      OutBuffer fresh;
-      tls_->take_output(fresh);
-      if (fresh.empty()) return true;
-      std::size_t sent = send_some(fresh.data(), fresh.size());
-      if (fd_ < 0) return false;
-      if (sent < fresh.size()) keep(fresh.view().substr(sent));
-      return fd_ >= 0;
-    }
+    step(cipher);
   } catch (const std::bad_alloc&) {
+    if (!pending_) cipher.clear();
     close(ENOMEM);
     return false;
   }
-  if (pending_->empty())
-    pending_.reset();
-  else if (!(interest_ & kWritable))
-    write_ready();
+  if (pending_) {
+    if (!(interest_ & kWritable)) write_ready();
+    return fd_ >= 0;
+  }
+  if (cipher.empty()) return true;
+  const std::size_t sent = send_some(cipher.data(), cipher.size());
+  if (fd_ >= 0 && sent < cipher.size()) keep(cipher.view().substr(sent));
+  cipher.clear();
+  cipher.shrink(kKeepScratch);
   return fd_ >= 0;
+}
+
+void Stream::say_close_notify() noexcept {
+  if (tls_step([this](OutBuffer& cipher) { tls_->close_notify(cipher); })) update_interest();
 }
 
 // ---------------------------------------------------------------- input
@@ -263,15 +289,17 @@ void Stream::on_io(unsigned events) noexcept {
 }
 
 void Stream::read_ready() noexcept {
-  char* buffer = reactor_.read_scratch();
   for (int i = 0; i < kReadsPerEvent; ++i) {
-    ssize_t got = ::recv(fd_, buffer, Reactor::kReadScratch, 0);
+    const std::size_t offset = FASTERAPI_UNLIKELY(tls_ != nullptr) ? kTlsPlain : 0;
+    const std::size_t room = Reactor::kReadScratch - offset;
+    char* buffer = reactor_.read_scratch() + offset;
+    ssize_t got = ::recv(fd_, buffer, room, 0);
     if (FASTERAPI_LIKELY(got > 0)) {
       if (FASTERAPI_UNLIKELY(tls_ != nullptr))
         pump_tls_in(buffer, static_cast<std::size_t>(got));
       else
         handler_.on_data(buffer, static_cast<std::size_t>(got));
-      if (fd_ < 0 || !reading_ || static_cast<std::size_t>(got) < Reactor::kReadScratch) return;
+      if (fd_ < 0 || !reading_ || static_cast<std::size_t>(got) < room) return;
       continue;
     }
     if (got == 0) {
@@ -290,49 +318,62 @@ void Stream::read_ready() noexcept {
   }
 }
 
+// `data` is decrypted in place: it must not lie in the first kTlsPlain bytes of the read scratch.
 void Stream::pump_tls_in(const char* data, std::size_t size) noexcept {
-  // `data` is the read scratch: OpenSSL copies it into its own buffer before we decrypt into the scratch.
   if (fd_ < 0 || !tls_) return;
   try {
     if (size) tls_->feed({data, size});
     decrypt();
+    tls_->settle();  // a paused stream keeps what it has not read
   } catch (const std::bad_alloc&) {
     close(ENOMEM);
   }
 }
 
-void Stream::decrypt() {
+void Stream::decrypt() noexcept {
+  using Status = TlsSession::Status;
+  Status status = Status::ok;
   if (!tls_->handshake_done()) {
-    auto status = tls_->handshake();
-    if (!send_tls_out()) return;
+    if (!tls_step([&](OutBuffer& cipher) { status = tls_->handshake(cipher); })) return;
     update_interest();
-    if (status == TlsSession::Status::failed) return close(EPROTO);
-    if (status != TlsSession::Status::ok) return;
+    if (status == Status::failed) return close(EPROTO);
+    if (status != Status::ok) return;
     handler_.on_connected();
-    if (fd_ < 0) return;
   }
   char* plain = reactor_.read_scratch();
-  while (reading_ && !eof_) {
+  while (fd_ >= 0 && reading_ && !eof_) {
     std::size_t got = 0;
-    auto status = tls_->read(plain, kTlsChunk, got);
+    const std::size_t before = unsent();
+    if (!tls_step([&](OutBuffer& cipher) {
+          status = tls_->read(plain, kTlsPlain - Reactor::kReadPadding, got, cipher);
+        })) {
+      return;
+    }
+    if (FASTERAPI_UNLIKELY(unsent() > before)) {  // answers of TLS itself, to key updates and the like
+      tls_answers_ += static_cast<std::uint32_t>(unsent() - before);
+      if (tls_answers_ > kTlsAnswers) return flooded();
+      update_interest();
+    }
     if (got) {
       handler_.on_data(plain, got);
-      if (fd_ < 0) return;
       continue;
     }
-    if (status == TlsSession::Status::failed) {
-      send_tls_out();  // the alert says why
-      return close(EPROTO);
-    }
-    if (status == TlsSession::Status::closed) {
+    if (status == Status::failed) return close(EPROTO);  // the alert that says why is sent
+    if (status == Status::closed) {
       eof_ = true;
-      if (!send_tls_out()) return;
       update_interest();
       return handler_.on_eof();
     }
-    break;
+    return;
   }
-  if (send_tls_out()) update_interest();  // key updates and the like
+}
+
+void Stream::flooded() noexcept {
+  try {
+    tls_error_ = std::make_unique<std::string>("TLS: the peer asks for answers that it does not read");
+  } catch (const std::bad_alloc&) {  // then without words
+  }
+  close(EPROTO);
 }
 
 // ---------------------------------------------------------------- state
@@ -359,21 +400,14 @@ void Stream::resume_reading() noexcept {
 
 void Stream::shutdown_write() noexcept {
   if (fd_ < 0 || shutdown_) return;
-  if (tls_) {
-    tls_->close_notify();
-    if (!send_tls_out()) return;
-    update_interest();
-  }
+  if (tls_) say_close_notify();
+  if (fd_ < 0) return;
   shutdown_ = true;
   if (!pending_) ::shutdown(fd_, SHUT_WR);
 }
 
 void Stream::close_when_sent() noexcept {
-  if (tls_ && fd_ >= 0) {
-    tls_->close_notify();
-    if (!send_tls_out()) return;
-    update_interest();
-  }
+  if (tls_ && fd_ >= 0) say_close_notify();
   if (pending_)
     closing_ = true;
   else
@@ -397,6 +431,7 @@ void Stream::close(int error) noexcept {
 }
 
 std::string Stream::error_text(int error) const {
+  if (error == EPROTO && tls_error_) return *tls_error_;
   if (error == EPROTO && tls_) return "TLS: " + tls_->error();
   return std::strerror(error);
 }

@@ -6,6 +6,7 @@
 //   Ownership  the handler owns its Stream. close() is idempotent and stops everything at once; on_closed()
 //            follows exactly once, at the end of the turn with nothing of the stream on the stack: delete there.
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -26,7 +27,7 @@ class FASTERAPI_CORE_API StreamHandler {
   virtual void on_connected() noexcept {}  // connect() done, or start_tls() handshake done
   /// Bytes are valid (and writable) during the call; Reactor::kReadPadding bytes after them are readable.
   virtual void on_data(char* data, std::size_t size) noexcept = 0;
-  virtual void on_eof() noexcept = 0;  // the peer finished sending; writing may go on
+  virtual void on_eof() noexcept = 0;    // the peer finished sending; writing may go on
   virtual void on_drained() noexcept {}  // bytes that a flush() had left behind are all sent
   /// `error` is 0 after our close(), else an errno (ECONNRESET, …) or EPROTO for TLS: see Stream::error_text().
   virtual void on_closed(int error) noexcept = 0;
@@ -46,7 +47,8 @@ class FASTERAPI_CORE_API Stream final : private IoHandler {
   int adopt(int fd) noexcept;
   /// Starts a non-blocking connect; on_connected() or on_closed(errno) follows.
   int connect(const sockaddr* address, unsigned length) noexcept;
-  /// Starts TLS on the open stream; `host` is checked and sent as SNI on the client side.
+  /// Starts TLS on the open stream; `host` is checked and sent as SNI on the client side. Returns 0 or an errno
+  /// that error_text() explains; the stream is still open then, and plain.
   int start_tls(std::shared_ptr<TlsContext> context, std::string_view host) noexcept;
 
   /// Where to write the next bytes; valid until flush(). Throws std::bad_alloc.
@@ -82,13 +84,17 @@ class FASTERAPI_CORE_API Stream final : private IoHandler {
   void keep(std::string_view unsent) noexcept;
   void update_interest() noexcept;
   void pump_tls_in(const char* data, std::size_t size) noexcept;
-  void decrypt();
-  bool send_tls_out() noexcept;
+  void decrypt() noexcept;
+  template <class Step>
+  bool tls_step(Step step) noexcept;
+  void say_close_notify() noexcept;
+  void flooded() noexcept;
   std::size_t send_some(const char* data, std::size_t size) noexcept;  // bytes taken; closes on error
 
   Reactor& reactor_;
   StreamHandler& handler_;
   std::unique_ptr<TlsSession> tls_;
+  std::unique_ptr<std::string> tls_error_;  // what TLS itself does not know of
   std::unique_ptr<OutBuffer> pending_;  // bytes on their way that the socket did not take (ciphertext under TLS)
   std::unique_ptr<OutBuffer> plain_;    // out() of a TLS stream while another one has the scratch
   Deferred closed_;
@@ -96,6 +102,7 @@ class FASTERAPI_CORE_API Stream final : private IoHandler {
   int fd_ = -1;
   int error_ = 0;
   unsigned interest_ = 0;
+  std::uint32_t tls_answers_ = 0;  // bytes of them since the socket last took everything
   bool connecting_ = false, reading_ = true, closing_ = false, shutdown_ = false, eof_ = false;
 };
 

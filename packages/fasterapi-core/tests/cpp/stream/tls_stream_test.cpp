@@ -1,4 +1,11 @@
 // Streams over TLS: what holds for plain ones holds here, and the handshake's own ways to fail.
+#include <openssl/core_names.h>
+#include <openssl/kdf.h>
+#include <openssl/ssl.h>
+
+#include <cstring>
+#include <vector>
+
 #include <fasterapi/core/error.hpp>
 #include <fasterapi/core/tls.hpp>
 
@@ -220,6 +227,144 @@ TEST_F(Secure, start_tls_needs_an_open_stream_and_happens_once) {
   EXPECT_NE(a.stream->start_tls(client, "localhost"), 0);
   start();
   EXPECT_NE(a.stream->start_tls(client, "localhost"), 0);
+}
+
+TEST_F(Secure, start_tls_says_why_it_cannot) {
+  make_pair();
+  EXPECT_EQ(a.stream->start_tls(client, {}), EPROTO);
+  EXPECT_NE(a.stream->error_text(EPROTO).find("verify_host needs the name"), std::string::npos)
+      << a.stream->error_text(EPROTO);
+  EXPECT_TRUE(a.stream->open());
+  EXPECT_EQ(a.stream->start_tls(client, "localhost"), 0) << "a second try with a name";
+}
+
+// A client by hand, on the other end of a half(): the session of `peer` over the descriptor.
+struct Hand {
+  Hand(const std::shared_ptr<TlsContext>& context, int fd) : session(context, "localhost"), fd(fd) {}
+  ~Hand() { ::close(fd); }
+  void step() {  // reads what is there, goes on with the handshake, sends
+    const ssize_t got = ::recv(fd, block.data(), block.size(), MSG_DONTWAIT);
+    if (got > 0) session.feed({block.data(), static_cast<std::size_t>(got)});
+    session.handshake(out);
+    session.settle();
+    send();
+  }
+  void send() {
+    const ssize_t sent = ::send(fd, out.data(), out.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent > 0) out.erase_front(static_cast<std::size_t>(sent));
+  }
+  TlsSession session;
+  OutBuffer out;
+  int fd;
+  std::vector<char> block = std::vector<char>(16384);
+};
+
+TEST_F(Secure, many_key_updates_cost_one_answer) {
+  auto [mine, theirs] = tcp_pair(8192);
+  ASSERT_EQ(b.stream->adopt(mine), 0);
+  ASSERT_EQ(b.stream->start_tls(server, {}), 0);
+  Hand peer(client, theirs);
+  ASSERT_TRUE(run([&] { return peer.step(), peer.session.handshake_done() && b.connected; }));
+  std::size_t asked = 0;
+  EXPECT_TRUE(run([&] {
+    for (int i = 0; i < 100 && peer.out.size() < 16384; ++i, ++asked) {
+      SSL_key_update(peer.session.native(), SSL_KEY_UPDATE_REQUESTED);
+      peer.session.write("x", peer.out);
+    }
+    peer.send();
+    return b.received.size() > 1000 || b.closed;
+  })) << asked
+      << " asked, " << b.received.size() << " received, " << b.stream->unsent() << " unsent";
+  EXPECT_FALSE(b.closed) << b.closed_text;
+  EXPECT_LT(b.stream->unsent(), 1000u);
+}
+
+// TLS 1.2 records of a client, made from its keys: what no OpenSSL client would send (RFC 5288, RFC 5246).
+class Records {
+ public:
+  explicit Records(SSL* ssl) {
+    unsigned char master[48], randoms[64], block[40];
+    SSL_SESSION_get_master_key(SSL_get_session(ssl), master, sizeof master);
+    SSL_get_server_random(ssl, randoms, 32);
+    SSL_get_client_random(ssl, randoms + 32, 32);
+    std::unique_ptr<EVP_KDF, decltype(&EVP_KDF_free)> kdf(EVP_KDF_fetch(nullptr, "TLS1-PRF", nullptr),
+                                                          EVP_KDF_free);
+    std::unique_ptr<EVP_KDF_CTX, decltype(&EVP_KDF_CTX_free)> context(EVP_KDF_CTX_new(kdf.get()),
+                                                                      EVP_KDF_CTX_free);
+    char label[] = "key expansion";
+    char hash[] = "SHA256";
+    OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string("digest", hash, 0),
+                               OSSL_PARAM_construct_octet_string("secret", master, sizeof master),
+                               OSSL_PARAM_construct_octet_string("seed", label, sizeof label - 1),
+                               OSSL_PARAM_construct_octet_string("seed", randoms, sizeof randoms),
+                               OSSL_PARAM_construct_end()};
+    EXPECT_EQ(EVP_KDF_derive(context.get(), block, sizeof block, parameters), 1);
+    std::memcpy(key_, block, 16);
+    std::memcpy(salt_, block + 32, 4);
+  }
+  std::string make(unsigned char type, const std::string& content) {
+    unsigned char number[8];
+    for (int i = 0; i < 8; ++i) number[i] = static_cast<unsigned char>(sequence_ >> (8 * (7 - i)));
+    ++sequence_;
+    unsigned char nonce[12];
+    std::memcpy(nonce, salt_, 4);
+    std::memcpy(nonce + 4, number, 8);
+    unsigned char about[13];
+    std::memcpy(about, number, 8);
+    const unsigned char head[] = {type, 3, 3, static_cast<unsigned char>(content.size() >> 8),
+                                  static_cast<unsigned char>(content.size())};
+    std::memcpy(about + 8, head, 5);
+    std::string sealed(content.size() + 16, '\0');
+    auto* to = reinterpret_cast<unsigned char*>(sealed.data());
+    std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)> cipher(EVP_CIPHER_CTX_new(),
+                                                                           EVP_CIPHER_CTX_free);
+    int size = 0;
+    EVP_EncryptInit_ex(cipher.get(), EVP_aes_128_gcm(), nullptr, key_, nonce);
+    EVP_EncryptUpdate(cipher.get(), nullptr, &size, about, sizeof about);
+    EVP_EncryptUpdate(cipher.get(), to, &size, reinterpret_cast<const unsigned char*>(content.data()),
+                      static_cast<int>(content.size()));
+    EVP_EncryptFinal_ex(cipher.get(), to + size, &size);
+    EVP_CIPHER_CTX_ctrl(cipher.get(), EVP_CTRL_AEAD_GET_TAG, 16, to + content.size());
+    const std::size_t whole = sealed.size() + 8;
+    std::string record = {static_cast<char>(type), 3, 3, static_cast<char>(whole >> 8), static_cast<char>(whole)};
+    record.append(reinterpret_cast<const char*>(number), 8);
+    return record + sealed;
+  }
+
+ private:
+  unsigned char key_[16], salt_[4];
+  std::uint64_t sequence_ = 1;  // after Finished
+};
+
+// A request to negotiate again is answered with no_renegotiation; who asks without reading the answers is cut off.
+TEST_F(Secure, a_peer_that_asks_for_answers_and_does_not_read_is_cut_off) {
+  TlsClientOptions old;
+  old.ca_file = certificates.ca_file();
+  old.max_version = "TLSv1.2";
+  old.ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256";
+  auto [mine, theirs] = tcp_pair(8192);
+  ASSERT_EQ(b.stream->adopt(mine), 0);
+  ASSERT_EQ(b.stream->start_tls(server, {}), 0);
+  Hand peer(TlsContext::client(old), theirs);
+  ASSERT_TRUE(run([&] { return peer.step(), peer.session.handshake_done() && b.connected; }));
+  Records records(peer.session.native());
+  peer.out.append(records.make(23, "hello"));
+  ASSERT_TRUE(run([&] { return peer.send(), b.received == "hello" || b.closed; })) << b.closed_text;
+  const std::string hello = std::string("\1\0\0\0", 4);  // a ClientHello, as far as anybody looks
+  std::size_t asked = 0;
+  EXPECT_TRUE(run([&] {
+    while (peer.out.size() < 16384) {
+      peer.out.append(records.make(22, hello));
+      // OpenSSL gives up after five warnings without data in between: a clever peer sends some.
+      if (++asked % 3 == 0) peer.out.append(records.make(23, "x"));
+    }
+    peer.send();
+    EXPECT_LT(b.stream->unsent(), 200'000u);
+    return b.closed.has_value();
+  }));
+  EXPECT_EQ(b.closed, EPROTO) << asked;
+  EXPECT_NE(b.closed_text.find("answers that it does not read"), std::string::npos) << b.closed_text;
+  EXPECT_GT(asked, 1000u);
 }
 
 TEST_F(Secure, may_follow_a_plain_text_exchange) {

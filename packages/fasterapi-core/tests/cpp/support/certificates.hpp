@@ -25,6 +25,7 @@ class Certificates {
     const EVP_MD* hash = EVP_sha256();
     std::string key_password;
     long valid_seconds = 3600;
+    bool rsa = false;
   };
 
   Certificates() : ca_key_(EVP_EC_gen("P-256")) {
@@ -44,7 +45,7 @@ class Certificates {
   std::string path(const std::string& name) const { return directory_ + "/" + name; }
 
   Identity issue(const Request& request) {
-    Key key(EVP_EC_gen("P-256"));
+    Key key(request.rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256"));
     auto certificate = make(request, key.get(), ca_.get());
     Identity identity{path(request.name + ".crt"), path(request.name + ".key")};
     write_certificate(identity.cert_file, certificate.get());
