@@ -143,11 +143,8 @@ PyObject* ScopeBuilder::make_header_list(const RequestHead& head) {
       }
     }
     if (!name_bytes) {
-      name_bytes.reset(to_bytes(name));
+      name_bytes.reset(to_lower_bytes(name));
       if (!name_bytes) return nullptr;
-      char* at = PyBytes_AS_STRING(name_bytes.get());
-      for (std::size_t k = 0; k < name.size(); ++k)
-        if (at[k] >= 'A' && at[k] <= 'Z') at[k] |= 0x20;
       if (known_names_.size() < 64 && name.size() <= 64)
         known_names_.emplace_back(name, Ref::borrow(name_bytes.get()));
     }

@@ -65,6 +65,20 @@ inline PyObject* utf8_lossy(std::string_view text) noexcept {
 inline PyObject* to_bytes(std::string_view text) noexcept {
   return PyBytes_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
 }
+/// A header name as ASGI has it: bytes in lower case (A-Z only). The bytes object is new or the interpreter's
+/// shared one of that letter, so it is never written to after it was given a value.
+inline PyObject* to_lower_bytes(std::string_view name) noexcept {
+  auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; };
+  if (name.size() == 1) {
+    const char letter = lower(name[0]);
+    return PyBytes_FromStringAndSize(&letter, 1);
+  }
+  PyObject* bytes = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(name.size()));
+  if (!bytes) return nullptr;
+  char* at = PyBytes_AS_STRING(bytes);
+  for (std::size_t i = 0; i < name.size(); ++i) at[i] = lower(name[i]);
+  return bytes;
+}
 /// UTF-8 view of a str, valid while the str lives; data() null with an exception set.
 inline std::string_view as_utf8(PyObject* text) noexcept {
   Py_ssize_t size = 0;

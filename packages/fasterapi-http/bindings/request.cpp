@@ -561,13 +561,8 @@ PyObject* build_scope(Transaction& tx, PyObject* app) noexcept {
   Ref fields(PyList_New(head.field_count));
   if (!fields) return nullptr;
   for (unsigned i = 0; i < head.field_count; ++i) {
-    PyObject* name = to_bytes(head.name(i));
+    PyObject* name = to_lower_bytes(head.name(i));
     PyObject* value = to_bytes(head.value(i));
-    if (name) {
-      char* at = PyBytes_AS_STRING(name);
-      for (Py_ssize_t k = 0; k < PyBytes_GET_SIZE(name); ++k)
-        if (at[k] >= 'A' && at[k] <= 'Z') at[k] |= 0x20;
-    }
     PyObject* pair = name && value ? PyTuple_Pack(2, name, value) : nullptr;
     Py_XDECREF(name);
     Py_XDECREF(value);

@@ -86,6 +86,20 @@ def test_scope_is_complete(host: Any) -> None:
     assert scope["extensions"] == {}
 
 
+def test_one_letter_names_leave_the_interpreters_letters_alone(host: Any) -> None:
+    """CPython has one object per one-byte string: lower-casing a name in place would change it for everybody."""
+    letters = [bytes([code]) for code in range(ord("A"), ord("Z") + 1)]
+
+    @http_only
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await respond(send, b"".join(name for name, _ in scope["headers"] if len(name) == 1))
+
+    answer = get(host(app), headers="".join(f"{letter.decode()}: 1\r\n" for letter in letters))
+    assert answer.body == b"abcdefghijklmnopqrstuvwxyz"
+    alphabet = bytes(range(ord("A"), ord("Z") + 1))
+    assert [alphabet[i : i + 1][0] for i in range(26)] == list(range(ord("A"), ord("Z") + 1))
+
+
 def test_requests_share_nothing_mutable(host: Any) -> None:
     seen: list[Any] = []
 

@@ -126,6 +126,15 @@ def test_missing_slow_implementation_is_422(serve):
     assert server.get("/?q=x").status == 422
 
 
+def test_the_scope_of_a_native_request_leaves_the_interpreters_letters_alone(serve):
+    async def handler(request):
+        return [name.decode() for name, _ in request.scope["headers"] if len(name) == 1]
+
+    server = serve(one("/", handler, args=[("request", None, None, True, None)]))
+    assert server.get("/", headers="X: 1\r\n").json() == ["x"]
+    assert b"XX"[0:1][0] == ord("X")
+
+
 def test_native_request(serve):
     seen = {}
 
