@@ -1,59 +1,13 @@
 #include "connection/connector.hpp"
 
-#include <netdb.h>
-#include <sys/un.h>
+#include <sys/socket.h>
 
 #include <algorithm>
-#include <cstddef>
 #include <cstring>
 #include <random>
-#include <thread>
 
 namespace fasterapi::pg {
 namespace {
-
-bool unix_address(const Host& host, Address& out, std::string& error) {
-  auto* un = reinterpret_cast<sockaddr_un*>(&out.storage);
-  un->sun_family = AF_UNIX;
-  std::string path = host.name + "/.s.PGSQL." + std::to_string(host.port);
-  if (path.size() >= sizeof un->sun_path) {
-    error = "the path of the unix socket is too long: " + path;
-    return false;
-  }
-  std::memcpy(un->sun_path, path.data(), path.size());
-  out.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
-  if (path[0] == '@') {  // abstract: a leading NUL and no terminator
-    un->sun_path[0] = '\0';
-    out.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
-  }
-  out.text = path;
-  return true;
-}
-
-void resolve(const std::string& name, std::uint16_t port, bool numeric, std::vector<Address>& out,
-             std::string& error) {
-  addrinfo hints{};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV | (numeric ? AI_NUMERICHOST : 0);
-  addrinfo* list = nullptr;
-  int code = ::getaddrinfo(name.c_str(), std::to_string(port).c_str(), &hints, &list);
-  if (code != 0) {
-    error = "cannot resolve \"" + name + "\": " + ::gai_strerror(code);
-    return;
-  }
-  for (addrinfo* a = list; a; a = a->ai_next) {
-    Address address;
-    std::memcpy(&address.storage, a->ai_addr, a->ai_addrlen);
-    address.length = a->ai_addrlen;
-    char text[64] = "";
-    ::getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
-    address.text =
-        name == text ? name + ":" + std::to_string(port) : name + " (" + text + "):" + std::to_string(port);
-    out.push_back(std::move(address));
-  }
-  ::freeaddrinfo(list);
-}
 
 std::mt19937& random_engine() {
   static std::mt19937 engine{std::random_device{}()};
@@ -84,19 +38,16 @@ class Connector::Probe final : public Operation {
   bool wire_row_ = false, read_only_ = false, standby_ = false;
 };
 
-Connector::Connector(core::Reactor& reactor, std::shared_ptr<const Options> options, ConnectorListener& listener)
+Connector::Connector(core::Reactor& reactor, std::shared_ptr<const Options> options,
+                     pg::ConnectorListener& listener)
     : reactor_(reactor),
       options_(std::move(options)),
       listener_(listener),
+      connector_(reactor, *this),
       timer_(&Connector::timed_out, this),
       continue_(&Connector::cleanup, this) {}
 
 Connector::~Connector() {
-  if (lookup_) {
-    std::lock_guard lock(lookup_->mutex);
-    lookup_->connector = nullptr;
-    lookup_->reactor = nullptr;
-  }
   if (session_) session_->set_listener(nullptr);
 }
 
@@ -119,40 +70,27 @@ void Connector::next_host() {
     }
   }
   const Host& host = options_->hosts[order_[host_]];
-  std::vector<Address> found;
-  std::string error;
   if (host.is_unix()) {
-    Address address;
-    if (unix_address(host, address, error)) found.push_back(std::move(address));
-    use_addresses(std::move(found), error);
-    return;
+    const std::string path = host.name + "/.s.PGSQL." + std::to_string(host.port);
+    if (auto address = core::SocketAddress::unix_path(path)) return use_addresses({*address}, {});
+    return use_addresses({}, "the path of the unix socket is too long: " + path);
   }
-  const std::string& name = host.address.empty() ? host.name : host.address;
-  resolve(name, host.port, true, found, error);
-  if (!found.empty() || !host.address.empty()) {
-    use_addresses(std::move(found), error);
-    return;
+  if (!host.address.empty()) {
+    if (auto address = core::SocketAddress::numeric(host.address, host.port)) return use_addresses({*address}, {});
+    return use_addresses({}, "hostaddr \"" + host.address + "\" is not an address in numbers");
   }
-  lookup_ = std::make_shared<Lookup>();
-  lookup_->connector = this;
-  lookup_->reactor = &reactor_;
-  std::thread([lookup = lookup_, name, port = host.port] {
-    std::vector<Address> addresses;
-    std::string problem;
-    resolve(name, port, false, addresses, problem);
-    std::lock_guard lock(lookup->mutex);
-    lookup->addresses = std::move(addresses);
-    lookup->error = std::move(problem);
-    if (!lookup->reactor) return;
-    lookup->reactor->post([lookup] {
-      Connector* connector = lookup->connector;  // changed on this thread only
-      if (connector) connector->use_addresses(std::move(lookup->addresses), lookup->error);
-    });
-  }).detach();
+  core::Resolver& resolver = core::Resolver::shared();
+  if (auto known = resolver.resolve_now(host.name, host.port)) return resolved(std::move(*known));
+  query_ = resolver.resolve(
+      reactor_, host.name, host.port, [this](core::Resolution result) { resolved(std::move(result)); },
+      options_->connect_timeout);
 }
 
-void Connector::use_addresses(std::vector<Address> addresses, const std::string& error) {
-  lookup_.reset();
+void Connector::resolved(core::Resolution result) {
+  use_addresses(core::interleave_families(result.addresses), result.error);
+}
+
+void Connector::use_addresses(std::vector<core::SocketAddress> addresses, const std::string& error) {
   addresses_ = std::move(addresses);
   if (addresses_.empty()) {
     note({Failure::Kind::connect, error, {}});
@@ -161,12 +99,11 @@ void Connector::use_addresses(std::vector<Address> addresses, const std::string&
     return;
   }
   if (options_->load_balance) std::shuffle(addresses_.begin(), addresses_.end(), random_engine());
-  address_ = 0;
   next_address();
 }
 
 void Connector::next_address() {
-  if (address_ >= addresses_.size()) {
+  if (addresses_.empty()) {
     ++host_;
     next_host();
     return;
@@ -178,23 +115,65 @@ void Connector::next_address() {
     case SslMode::prefer: tls_ = options_->direct_tls ? TlsUse::require : TlsUse::prefer; break;
     default: tls_ = TlsUse::require;
   }
-  try_address();
+  race(addresses_);
 }
 
-void Connector::try_address() {
-  session_ = std::make_unique<Session>(reactor_, options_, static_cast<SessionListener*>(this));
-  session_->open(addresses_[address_], order_[host_], tls_);
-  if (options_->connect_timeout > 0) {
-    reactor_.refresh_now();
-    reactor_.arm_after(timer_, options_->connect_timeout);
+void Connector::race(std::vector<core::SocketAddress> addresses) {
+  reactor_.refresh_now();
+  started_ = reactor_.now();
+  core::ConnectOptions how;
+  how.timeout = options_->connect_timeout;
+  connector_.connect(std::move(addresses), std::move(how));
+}
+
+std::string Connector::text_of(const core::SocketAddress& address) const {
+  const Host& host = options_->hosts[order_[host_]];
+  const std::string& name = host.address.empty() ? host.name : host.address;
+  std::string text = address.host();
+  if (address.family() == AF_UNIX) return text;
+  if (name != text) text = name + " (" + text + ")";
+  text += ':';
+  return text += std::to_string(host.port);
+}
+
+void Connector::note_attempt(const core::SocketAddress& address, int error) {
+  if (error == EINPROGRESS) {
+    note({Failure::Kind::timeout,
+          "no connection to " + text_of(address) + " within " +
+              std::to_string(options_->connect_timeout / kMillisecond) + " ms (connect_timeout)",
+          {}});
+  } else {
+    note({Failure::Kind::connect, "cannot connect to " + text_of(address) + ": " + std::strerror(error), {}});
   }
+}
+
+void Connector::on_connect(core::Connector& connector, int fd, const core::SocketAddress& address) noexcept {
+  // What failed beside the winner is not tried again.
+  for (const core::ConnectAttempt& attempt : connector.attempts()) {
+    if (attempt.address != address && attempt.error == EINPROGRESS) continue;
+    if (attempt.address != address) note_attempt(attempt.address, attempt.error);
+    std::erase(addresses_, attempt.address);
+  }
+  address_ = address;
+  session_ = std::make_unique<Session>(reactor_, options_, static_cast<SessionListener*>(this));
+  if (options_->connect_timeout > 0) reactor_.arm(timer_, started_ + options_->connect_timeout);
+  session_->open(fd, {address, text_of(address)}, order_[host_], tls_);
+}
+
+void Connector::on_connect_failed(core::Connector&, const core::ConnectFailure& failure) noexcept {
+  for (const core::ConnectAttempt& attempt : failure.attempts) {
+    note_attempt(attempt.address, attempt.error);
+    std::erase(addresses_, attempt.address);
+  }
+  reactor_.post([] {});  // see Session::on_closed()
+  next_address();
 }
 
 void Connector::timed_out(void* self) noexcept {
   auto* c = static_cast<Connector*>(self);
   if (c->session_) {
     c->session_->abort({Failure::Kind::timeout,
-                        "no connection to " + c->addresses_[c->address_].text + " within " +
+                        "no connection to " + c->session_->address().text + " within " +
                             std::to_string(c->options_->connect_timeout / kMillisecond) + " ms (connect_timeout)",
                         {}});
   }
@@ -224,7 +203,7 @@ void Connector::on_session_closed(Session& session, const Failure& reason) noexc
     if (again) {
       second_try_ = true;
       session_.reset();
-      try_address();
+      race({address_});
       return;
     }
   }
@@ -236,7 +215,6 @@ void Connector::on_session_closed(Session& session, const Failure& reason) noexc
     give_up();
     return;
   }
-  ++address_;
   next_address();
 }
 
@@ -325,8 +303,8 @@ class Canceller final : private core::StreamHandler {
         timeout_([](void* self) noexcept { static_cast<Canceller*>(self)->stream_.close(); }, this),
         finish_([](void* self) noexcept { static_cast<Canceller*>(self)->finish(); }, this) {
     frontend::cancel_request(request_, session.pid(), session.cancel_key());
-    const Address& a = session.address();
-    if (stream_.connect(reinterpret_cast<const sockaddr*>(&a.storage), a.length) != 0) {
+    const core::SocketAddress& address = session.address().socket;
+    if (stream_.connect(address.get(), address.size) != 0) {
       session.reactor().defer(finish_);
       return;
     }

@@ -1,11 +1,13 @@
 #pragma once
-// Opens a session: names resolved off the loop, hosts and addresses in turn, the retries that the TLS modes ask
-// for, a time limit per address, target_session_attrs.
-//   Threads  the reactor's; name resolution runs on a detached thread that holds nothing of this object
+// Opens a session: hosts in turn, the addresses of a host side by side (core's Connector: an address that does not
+// answer costs 250 ms, not the whole time limit), the retries that the TLS modes ask for, a time limit per login,
+// target_session_attrs.
+//   Threads  the reactor's; names are resolved on the threads of core's Resolver
 //   Ownership  the caller's; destroying it gives up silently. on_connector_done() may destroy it.
 #include <memory>
-#include <mutex>
 #include <vector>
+
+#include <fasterapi/core/connector.hpp>
 
 #include "connection/session.hpp"
 
@@ -23,28 +25,26 @@ class ConnectorListener {
   ~ConnectorListener() = default;
 };
 
-class Connector final : private SessionListener {
+class Connector final : private SessionListener, private core::ConnectorListener {
  public:
-  Connector(core::Reactor& reactor, std::shared_ptr<const Options> options, ConnectorListener& listener);
+  Connector(core::Reactor& reactor, std::shared_ptr<const Options> options, pg::ConnectorListener& listener);
   ~Connector();
   void start();
 
  private:
-  struct Lookup {  // shared with the resolving thread
-    std::mutex mutex;
-    Connector* connector = nullptr;  // null once nobody waits
-    core::Reactor* reactor = nullptr;
-    std::vector<Address> addresses;
-    std::string error;
-  };
   class Probe;
 
   void on_session_ready(Session& session) noexcept override;
   void on_session_closed(Session& session, const Failure& why) noexcept override;
+  void on_connect(core::Connector& connector, int fd, const core::SocketAddress& address) noexcept override;
+  void on_connect_failed(core::Connector& connector, const core::ConnectFailure& failure) noexcept override;
   void next_host();
-  void use_addresses(std::vector<Address> addresses, const std::string& error);
+  void resolved(core::Resolution result);
+  void use_addresses(std::vector<core::SocketAddress> addresses, const std::string& error);
   void next_address();
-  void try_address();
+  void race(std::vector<core::SocketAddress> addresses);
+  void note_attempt(const core::SocketAddress& address, int error);
+  std::string text_of(const core::SocketAddress& address) const;
   void note(const Failure& why);
   void give_up() noexcept;
   void check_target(bool read_only, bool standby) noexcept;
@@ -55,11 +55,14 @@ class Connector final : private SessionListener {
 
   core::Reactor& reactor_;
   std::shared_ptr<const Options> options_;
-  ConnectorListener& listener_;
+  pg::ConnectorListener& listener_;
   std::vector<std::size_t> order_;
-  std::size_t host_ = 0, address_ = 0;  // positions in order_ and addresses_
-  std::vector<Address> addresses_;
-  std::shared_ptr<Lookup> lookup_;
+  std::size_t host_ = 0;                        // position in order_
+  std::vector<core::SocketAddress> addresses_;  // of the host; those that are still to be tried
+  core::SocketAddress address_;                 // the session's
+  core::Resolver::Query query_;
+  core::Connector connector_;
+  core::Nanos started_ = 0;  // the race for the session's address
   TlsUse tls_ = TlsUse::none;
   bool second_try_ = false;   // sslmode allow/prefer: the other way round
   bool second_pass_ = false;  // prefer-standby: anything will do

@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include <atomic>
 #include <cstring>
@@ -30,21 +31,21 @@ Session::~Session() {
   forget_all();
 }
 
-void Session::open(const Address& address, std::size_t host, TlsUse tls) {
-  address_ = address;
+void Session::open(int fd, Address address, std::size_t host, TlsUse tls) {
+  address_ = std::move(address);
   host_ = host;
   tls_use_ = tls;
-  state_ = State::connecting;
   opened_at_ = reactor_.now();
-  int error = stream_.connect(reinterpret_cast<const sockaddr*>(&address_.storage), address_.length);
-  if (error) {
+  if (int error = stream_.adopt(fd)) {
     // The listener must not be called from within open(): report at the end of the turn.
     failure_ = {Failure::Kind::connect, "cannot connect to " + address_.text + ": " + std::strerror(error), {}};
     state_ = State::closing;
     reactor_.post([target = derivation_target_ = std::make_shared<Session*>(this)] {
       if (*target) (*target)->on_closed(0);
     });
+    return;
   }
+  on_connected();
 }
 
 void Session::set_socket_options() noexcept {

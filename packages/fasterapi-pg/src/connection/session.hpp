@@ -5,8 +5,6 @@
 //   Threads  the reactor's; a long key derivation runs on a thread of its own
 //   Ownership  whoever made it deletes it, not before on_session_closed()
 //   Errors   a broken protocol closes the connection; every operation in flight hears on_lost()
-#include <sys/socket.h>
-
 #include <map>
 #include <memory>
 #include <string>
@@ -15,6 +13,7 @@
 
 #include <fasterapi/core/platform.hpp>
 #include <fasterapi/core/reactor.hpp>
+#include <fasterapi/core/resolver.hpp>
 #include <fasterapi/core/stream.hpp>
 
 #include "connection/operation.hpp"
@@ -25,10 +24,9 @@
 namespace fasterapi::pg {
 
 struct Address {
-  sockaddr_storage storage{};
-  socklen_t length = 0;
+  core::SocketAddress socket;
   std::string text;  // for messages
-  int family() const noexcept { return storage.ss_family; }
+  int family() const noexcept { return socket.family(); }
 };
 
 class SessionListener {
@@ -53,8 +51,8 @@ class Session final : private core::StreamHandler {
   Session(core::Reactor& reactor, std::shared_ptr<const Options> options, SessionListener* listener);
   ~Session();
 
-  /// Starts to connect and log in. `host` says which password and name count.
-  void open(const Address& address, std::size_t host, TlsUse tls);
+  /// Logs in over a connected socket, which it takes. `host` says which password and name count.
+  void open(int fd, Address address, std::size_t host, TlsUse tls);
   void set_listener(SessionListener* listener) noexcept { listener_ = listener; }
   SessionListener* listener() const noexcept { return listener_; }
 
@@ -114,7 +112,7 @@ class Session final : private core::StreamHandler {
   double load_us = 0;  // expected time of what is in flight
 
  private:
-  enum class State { idle, connecting, tls_answer, tls_handshake, login, ready, closing, closed };
+  enum class State { idle, tls_answer, tls_handshake, login, ready, closing, closed };
 
   void on_connected() noexcept override;
   void on_data(char* data, std::size_t size) noexcept override;

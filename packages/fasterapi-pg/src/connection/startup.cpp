@@ -1,4 +1,5 @@
 // Session, from the connected socket to the first ReadyForQuery: TLS negotiation, startup, authentication.
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <fasterapi/core/error.hpp>
@@ -32,8 +33,8 @@ void Session::on_connected() noexcept {
     }
     if (options_->direct_tls) {
       state_ = State::tls_handshake;
-      if (stream_.start_tls(options_->tls_context, options_->hosts[host_].name)) {
-        reject(Failure::Kind::tls, "cannot start TLS");
+      if (int error = stream_.start_tls(options_->tls_context, options_->hosts[host_].name)) {
+        reject(Failure::Kind::tls, "cannot start TLS: " + stream_.error_text(error));
       }
       return;
     }

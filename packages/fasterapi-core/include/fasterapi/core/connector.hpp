@@ -66,6 +66,8 @@ class FASTERAPI_CORE_API Connector {
   void connect(std::vector<SocketAddress> addresses, ConnectOptions options = {});
   void cancel() noexcept;
   bool active() const noexcept { return active_; }
+  /// How the attempts stand; within on_connect() also those that failed before the winner.
+  const std::vector<ConnectAttempt>& attempts() const noexcept { return failure_.attempts; }
 
  private:
   class Attempt;
