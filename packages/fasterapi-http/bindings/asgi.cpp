@@ -12,7 +12,7 @@
 
 #include <fasterapi/core/platform.hpp>
 
-#include "asgi.hpp"
+#include "asgi_exchange.hpp"
 #include "plan.hpp"
 
 namespace nb = nanobind;
@@ -22,24 +22,6 @@ namespace fasterapi::http::py {
 using core::py::api;
 
 namespace {
-
-enum class Stage : std::uint8_t { start, body, complete };
-
-struct Exchange {
-  PyObject_HEAD Transaction* tx;  // retained until the answer is complete or the client has left
-  AsgiHandler* handler;
-  PyObject* server;        // keeps handler and transaction
-  PyObject* waiter;        // receive() that waits for the client to leave
-  PyObject* more_waiters;  // list of further ones, which only an application that reads twice has
-  PyObject* drain_waiter;  // send() that waits for the client to read
-  std::shared_ptr<const AsgiHead> head;
-  std::int64_t length;  // announced, -1 if not
-  std::uint64_t sent;
-  Stage stage;
-  bool close;
-  bool request_given;
-  bool disconnected;
-};
 
 PyTypeObject* exchange_type = nullptr;
 Exchange* as_exchange(PyObject* object) noexcept { return reinterpret_cast<Exchange*>(object); }
@@ -68,7 +50,8 @@ void next_waiter(Exchange* self) noexcept {
   if (PyList_SetSlice(self->more_waiters, 0, 1, nullptr) < 0) PyErr_WriteUnraisable(nullptr);
 }
 
-/// The transaction is done with: whoever waits hears it.
+}  // namespace
+
 void detach(Exchange* self) noexcept {
   Transaction* tx = std::exchange(self->tx, nullptr);
   if (!tx) return;
@@ -88,6 +71,8 @@ void detach(Exchange* self) noexcept {
   resolve(self->drain_waiter, Py_None);
 }
 
+namespace {
+
 void client_left(void* arg) noexcept {
   auto* self = static_cast<Exchange*>(arg);
   self->disconnected = true;
@@ -106,6 +91,7 @@ void exchange_dealloc(PyObject* object) {
   Py_CLEAR(self->more_waiters);
   Py_CLEAR(self->drain_waiter);
   self->head.~shared_ptr();
+  delete self->trailers;
   Py_CLEAR(self->server);
   PyObject_Free(object);
   Py_DECREF(type);
@@ -192,9 +178,6 @@ PyObject* exchange_receive(PyObject* object, PyObject*) {
   return Py_NewRef(self->waiter);
 }
 
-/// Borrowed item of a message; nullptr without an exception when it is absent.
-PyObject* item(PyObject* message, PyObject* key) noexcept { return PyDict_GetItemWithError(message, key); }
-
 bool is(PyObject* text, PyObject* interned) noexcept {
   return text == interned || (PyUnicode_Check(text) && PyUnicode_Compare(text, interned) == 0);
 }
@@ -219,15 +202,20 @@ PyObject* send_start(Exchange* self, PyObject* message) noexcept {
   PyObject* headers = item(message, names.headers);
   if (!headers && PyErr_Occurred()) return nullptr;
   PyObject* trailers = item(message, names.trailers);
-  if (trailers && PyObject_IsTrue(trailers) == 1) {
-    PyErr_SetString(PyExc_RuntimeError, "Response trailers are not supported.");
-    return nullptr;
-  }
+  if (!trailers && PyErr_Occurred()) return nullptr;
   self->head = self->handler->head_of(static_cast<int>(code), headers, self->length, self->close);
   if (!self->head) return nullptr;
+  if (FASTERAPI_UNLIKELY(trailers != nullptr)) {
+    int wanted = PyObject_IsTrue(trailers);
+    if (wanted < 0) return nullptr;
+    if (wanted && !(self->trailers = new (std::nothrow) std::vector<std::pair<std::string, std::string>>))
+      return PyErr_NoMemory();
+  }
   self->stage = Stage::body;
   return ready(Py_NewRef(Py_None));
 }
+
+}  // namespace
 
 PyObject* length_error(bool longer) noexcept {
   PyErr_SetString(PyExc_RuntimeError, longer ? "Response content longer than Content-Length"
@@ -235,7 +223,6 @@ PyObject* length_error(bool longer) noexcept {
   return nullptr;
 }
 
-/// Starts an answer whose pieces follow, or that has to say a length that its body does not show.
 bool begin_stream(Exchange* self) noexcept {
   try {
     std::vector<HeaderField> fields;
@@ -252,6 +239,27 @@ bool begin_stream(Exchange* self) noexcept {
     return false;
   }
 }
+
+PyObject* after_piece(Exchange* self, bool roomy, bool more) noexcept {
+  if (!self->tx) return ready(Py_NewRef(Py_None));  // writing found that the client has left
+  if (!more) {
+    if (FASTERAPI_UNLIKELY(self->trailers != nullptr)) {
+      self->stage = Stage::trailers;
+      return ready(Py_NewRef(Py_None));
+    }
+    self->tx->finish();
+    self->stage = Stage::complete;
+    detach(self);
+    return ready(Py_NewRef(Py_None));
+  }
+  if (roomy) return ready(Py_NewRef(Py_None));
+  if (self->drain_waiter && api->future_done(self->drain_waiter)) Py_CLEAR(self->drain_waiter);
+  if (!self->drain_waiter && !(self->drain_waiter = api->future_new(nullptr))) return nullptr;
+  self->tx->on_drained(&client_has_read, self);
+  return Py_NewRef(self->drain_waiter);
+}
+
+namespace {
 
 PyObject* send_body(Exchange* self, PyObject* message) noexcept {
   PyObject* body = item(message, names.body);
@@ -291,9 +299,12 @@ PyObject* send_body(Exchange* self, PyObject* message) noexcept {
     }
   }
   self->sent += bytes.size();
-  if (FASTERAPI_LIKELY(!more && !tx.started() && !silent)) {
+  if (FASTERAPI_LIKELY(!more && !tx.started() && !silent && !self->trailers)) {
     if (self->close) tx.close_after();
-    tx.respond(self->head->head, bytes);
+    if (FASTERAPI_UNLIKELY(bytes.size() >= kKeptBody) && PyBytes_CheckExact(body))
+      tx.respond_from(self->head->head, kept_bytes(body));
+    else
+      tx.respond(self->head->head, bytes);
     self->stage = Stage::complete;
     detach(self);
     return ready(Py_NewRef(Py_None));
@@ -302,19 +313,9 @@ PyObject* send_body(Exchange* self, PyObject* message) noexcept {
     if (self->close) tx.close_after();
     if (!begin_stream(self)) return nullptr;
   }
-  bool roomy = tx.write(silent ? std::string_view{} : bytes);
-  if (!self->tx) return ready(Py_NewRef(Py_None));  // writing found that the client has left
-  if (!more) {
-    tx.finish();
-    self->stage = Stage::complete;
-    detach(self);
-    return ready(Py_NewRef(Py_None));
-  }
-  if (roomy) return ready(Py_NewRef(Py_None));
-  if (self->drain_waiter && api->future_done(self->drain_waiter)) Py_CLEAR(self->drain_waiter);
-  if (!self->drain_waiter && !(self->drain_waiter = api->future_new(nullptr))) return nullptr;
-  tx.on_drained(&client_has_read, self);
-  return Py_NewRef(self->drain_waiter);
+  if (FASTERAPI_UNLIKELY(!silent && body && PyBytes_CheckExact(body) && PyBytes_GET_SIZE(body) >= kKeptBody))
+    return after_piece(self, tx.write_from(kept_bytes(body)), more);
+  return after_piece(self, tx.write(silent ? std::string_view{} : bytes), more);
 }
 
 PyObject* exchange_send(PyObject* object, PyObject* message) {
@@ -330,16 +331,27 @@ PyObject* exchange_send(PyObject* object, PyObject* message) {
   }
   switch (self->stage) {
     case Stage::start:
-      if (!is(type, names.response_start)) return unexpected("http.response.start", type);
+      if (FASTERAPI_UNLIKELY(!is(type, names.response_start))) {
+        if (!is(type, names.early_hint)) return unexpected("http.response.start", type);
+        return self->tx ? send_early_hint(self, message) : ready(Py_NewRef(Py_None));
+      }
       if (!self->tx) {
         self->stage = Stage::body;
         return ready(Py_NewRef(Py_None));
       }
       return send_start(self, message);
     case Stage::body:
-      if (!is(type, names.response_body)) return unexpected("http.response.body", type);
+      if (FASTERAPI_UNLIKELY(!is(type, names.response_body))) {
+        const bool path = is(type, names.path_send);
+        if (!path && !is(type, names.zero_copy_send)) return unexpected("http.response.body", type);
+        if (!self->tx) return ready(Py_NewRef(Py_None));
+        return path ? send_path(self, message) : send_zero_copy(self, message);
+      }
       if (!self->tx) return ready(Py_NewRef(Py_None));  // nobody is there to read it
       return send_body(self, message);
+    case Stage::trailers:
+      if (!is(type, names.response_trailers)) return unexpected("http.response.trailers", type);
+      return self->tx ? send_trailers(self, message) : ready(Py_NewRef(Py_None));
     case Stage::complete: break;
   }
   PyErr_Format(PyExc_RuntimeError, "Unexpected ASGI message '%S' sent, after response already completed.", type);
@@ -358,7 +370,7 @@ void application_done(void* arg, PyObject* result, PyObject* exception) noexcept
     handler.report("ASGI callable should return None.");
   } else if (tx && self->stage == Stage::start) {
     handler.report("ASGI callable returned without starting response.");
-  } else if (tx && self->stage == Stage::body) {
+  } else if (tx && self->stage != Stage::complete) {
     handler.report("ASGI callable returned without completing response.");
   }
   if (tx) {
@@ -391,6 +403,7 @@ Exchange* make_exchange(Transaction& tx, AsgiHandler& handler) noexcept {
   new (&self->head) std::shared_ptr<const AsgiHead>();
   self->length = -1;
   self->sent = 0;
+  self->trailers = nullptr;
   self->stage = Stage::start;
   self->close = self->request_given = self->disconnected = false;
   return self;

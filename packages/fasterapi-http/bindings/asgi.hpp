@@ -22,7 +22,8 @@ struct PyServer;
 struct AsgiNames {
   PyObject *type, *http, *asgi, *http_version, *method, *scheme, *path, *raw_path, *query_string, *root_path,
       *headers, *client, *server, *state, *extensions, *status, *body, *more_body, *trailers, *http_request,
-      *http_disconnect, *response_start, *response_body, *version_10, *version_11, *empty_bytes;
+      *http_disconnect, *response_start, *response_body, *version_10, *version_11, *empty_bytes, *early_hint,
+      *links, *path_send, *zero_copy_send, *file, *offset, *count, *response_trailers, *more_trailers;
   PyObject* methods[kMethodCount];
   bool init() noexcept;
 };
@@ -62,6 +63,7 @@ class ScopeBuilder {
 
   AsgiOptions options_;
   Ref template_;
+  Ref extensions_;
   Ref root_path_bytes_;
   std::vector<Address> addresses_;  // direct-mapped by connection serial
   std::string local_address_;       // the last connection's own end, and its tuple

@@ -32,7 +32,11 @@ bool AsgiNames::init() noexcept {
               intern(trailers, "trailers") && intern(http_request, "http.request") &&
               intern(http_disconnect, "http.disconnect") && intern(response_start, "http.response.start") &&
               intern(response_body, "http.response.body") && intern(version_10, "1.0") &&
-              intern(version_11, "1.1");
+              intern(version_11, "1.1") && intern(early_hint, "http.response.early_hint") &&
+              intern(links, "links") && intern(path_send, "http.response.pathsend") &&
+              intern(zero_copy_send, "http.response.zerocopysend") && intern(file, "file") &&
+              intern(offset, "offset") && intern(count, "count") &&
+              intern(response_trailers, "http.response.trailers") && intern(more_trailers, "more_trailers");
   for (unsigned i = 0; good && i < kMethodCount; ++i)
     good = intern(methods[i], std::string(method_name(static_cast<Method>(i))).c_str());
   good = good && (empty_bytes = PyBytes_FromStringAndSize("", 0)) != nullptr;
@@ -80,6 +84,10 @@ bool ScopeBuilder::prepare() noexcept {
       PyUnicode_FromStringAndSize(options_.root_path.data(), static_cast<Py_ssize_t>(options_.root_path.size())));
   Ref scheme(PyUnicode_InternFromString(options_.scheme.c_str()));
   root_path_bytes_.reset(to_bytes(options_.root_path));
+  Ref extensions(Py_BuildValue("{O:{},O:{},O:{},O:{}}", names.response_trailers, names.early_hint, names.path_send,
+                               names.zero_copy_send));
+  if (!extensions) return false;
+  extensions_ = std::move(extensions);
   Ref asgi(Py_BuildValue("{s:s,s:s}", "version", "3.0", "spec_version", "2.3"));
   if (!root || !scheme || !root_path_bytes_ || !asgi) return false;
   // In the order in which a reader would print them; what differs per request is put in by build().
@@ -249,7 +257,8 @@ PyObject* ScopeBuilder::make(Transaction& tx) {
   good = set(names.raw_path, raw_path) && good;
   if (!good) return nullptr;
   if (!head.query().empty() && !set(names.query_string, to_bytes(head.query()))) return nullptr;
-  if (!set(names.headers, header_list(head)) || !set(names.extensions, PyDict_New())) return nullptr;
+  if (!set(names.headers, header_list(head)) || !set(names.extensions, PyDict_Copy(extensions_.get())))
+    return nullptr;
   if (!set(names.state, options_.state ? PyDict_Copy(options_.state.get()) : PyDict_New())) return nullptr;
   if (FASTERAPI_UNLIKELY(address->trusted) && !apply_forwarded(tx, dict)) return nullptr;
   return scope.release();

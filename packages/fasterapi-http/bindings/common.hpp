@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <fasterapi/core/pyapi.hpp>
+#include <fasterapi/core/stream.hpp>
 
 namespace fasterapi::http::py {
 
@@ -87,6 +88,18 @@ inline std::string_view as_utf8(PyObject* text) noexcept {
 }
 inline std::string_view bytes_view(PyObject* bytes) noexcept {
   return {PyBytes_AS_STRING(bytes), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes))};
+}
+
+/// Bodies of at least this size are kept while they are sent, instead of being copied for a client that is slow.
+inline constexpr Py_ssize_t kKeptBody = 64 * 1024;
+/// The bytes as a source that keeps them.
+inline core::StreamSource kept_bytes(PyObject* bytes) noexcept {
+  core::StreamSource source;
+  source.data = PyBytes_AS_STRING(bytes);
+  source.size = static_cast<std::uint64_t>(PyBytes_GET_SIZE(bytes));
+  source.arg = Py_NewRef(bytes);
+  source.release = [](void* kept) noexcept { Py_DECREF(static_cast<PyObject*>(kept)); };
+  return source;
 }
 
 /// An awaitable that is done: `await` gives the value without suspending. Steals `value`.

@@ -441,7 +441,13 @@ bool Plan::answer(Transaction& tx, PyObject* result, PyObject* injected) noexcep
       std::string_view text = as_utf8(result);
       return text.data() && send_encoded(tx, text, injected);
     }
-    if (PyBytes_Check(result)) return send_encoded(tx, bytes_view(result), injected);
+    if (PyBytes_Check(result)) {
+      if (FASTERAPI_UNLIKELY(PyBytes_GET_SIZE(result) >= kKeptBody) && !injected) {
+        tx.respond_from(head_, kept_bytes(result));
+        return true;
+      }
+      return send_encoded(tx, bytes_view(result), injected);
+    }
     if (result == Py_None) return send_encoded(tx, {}, injected);
     Py_buffer view;
     if (PyObject_GetBuffer(result, &view, PyBUF_SIMPLE) < 0) {

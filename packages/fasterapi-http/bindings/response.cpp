@@ -423,8 +423,10 @@ bool send_response(Transaction& tx, PyObject* object, PyObject* merged, HeadCach
   if (self->media_type && !media.data()) return false;
   std::string_view body = self->body ? bytes_view(self->body) : std::string_view{};
   try {
+    const bool keep = self->body && PyBytes_GET_SIZE(self->body) >= kKeptBody;
     if (!self->fields && !more) {
-      tx.respond(cache.get(tx.server(), status, media), body);
+      const HeadTemplate& head = cache.get(tx.server(), status, media);
+      keep ? tx.respond_from(head, kept_bytes(self->body)) : tx.respond(head, body);
     } else {
       std::vector<HeaderField> all, fields;
       append_fields(self->fields, all);
@@ -442,7 +444,8 @@ bool send_response(Transaction& tx, PyObject* object, PyObject* merged, HeadCach
         fields.push_back(field);
       }
       std::string full = typed || media.empty() ? std::string{} : full_media_type(media);
-      tx.respond(status, full, fields, body);
+      keep ? tx.respond_from(status, full, fields, kept_bytes(self->body))
+           : tx.respond(status, full, fields, body);
     }
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();

@@ -54,6 +54,8 @@ PyObject* writer_write(PyObject* object, PyObject* data) {
     if (!text.data()) return nullptr;
     return PyBool_FromLong(as_writer(object)->tx->write(text));
   }
+  if (PyBytes_Check(data) && PyBytes_GET_SIZE(data) >= kKeptBody)
+    return PyBool_FromLong(as_writer(object)->tx->write_from(kept_bytes(data)));
   if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return nullptr;
   bool more =
       as_writer(object)->tx->write({static_cast<const char*>(view.buf), static_cast<std::size_t>(view.len)});

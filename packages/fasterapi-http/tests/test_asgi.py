@@ -83,7 +83,12 @@ def test_scope_is_complete(host: Any) -> None:
     assert scope["client"] == local
     assert scope["server"] == ("127.0.0.1", hosted.port)
     assert scope["state"] == {}
-    assert scope["extensions"] == {}
+    assert scope["extensions"] == {
+        "http.response.early_hint": {},
+        "http.response.pathsend": {},
+        "http.response.trailers": {},
+        "http.response.zerocopysend": {},
+    }
 
 
 def test_one_letter_names_leave_the_interpreters_letters_alone(host: Any) -> None:

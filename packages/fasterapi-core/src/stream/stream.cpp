@@ -14,6 +14,7 @@
 #include <fasterapi/core/tls.hpp>
 
 #include "log/core_log.hpp"
+#include "tail.hpp"
 
 namespace fasterapi::core {
 namespace {
@@ -22,8 +23,8 @@ constexpr int kReadsPerEvent = 4;              // a fast sender does not starve 
 constexpr std::size_t kTlsRecord = 16 * 1024;  // what a TLS record carries at most
 // Under TLS the read scratch has two parts: here the plain text, behind it the ciphertext that it is made from.
 constexpr std::size_t kTlsPlain = 64 * 1024;
-constexpr std::size_t kTlsAnswers =
-    64 * 1024;  // alerts and key updates that may wait for a peer that does not read
+// Alerts and key updates that may wait for a peer that does not read.
+constexpr std::size_t kTlsAnswers = 64 * 1024;
 constexpr std::size_t kKeepScratch = 1 << 20;  // scratch memory that one large response may leave behind
 
 void set_no_delay(int fd) noexcept {
@@ -53,6 +54,7 @@ Stream::Stream(Reactor& reactor, StreamHandler& handler) noexcept
 }
 
 Stream::~Stream() {
+  tail_.reset();  // its timer is the reactor's
   if (reactor_.scratch_owner() == this) {
     reactor_.scratch().clear();
     reactor_.scratch_owner() = nullptr;
@@ -140,6 +142,7 @@ std::size_t Stream::send_some(const char* data, std::size_t size) noexcept {
 
 void Stream::keep(std::string_view unsent) noexcept {
   try {
+    if (FASTERAPI_UNLIKELY(tail_ != nullptr) && !tail_->pumping) return plain_->append(unsent);
     if (!pending_) pending_ = std::make_unique<OutBuffer>();
     pending_->append(unsent);
   } catch (const std::bad_alloc&) {
@@ -152,11 +155,13 @@ void Stream::flush() noexcept { flush_with({}); }
 void Stream::flush_with(std::string_view body) noexcept {
   Stream*& owner = reactor_.scratch_owner();
   OutBuffer* scratch = owner == this ? &reactor_.scratch() : nullptr;
-  if (fd_ < 0 || connecting_ || shutdown_) {
+  if (fd_ < 0 || connecting_ || (shutdown_ && !(tail_ && tail_->pumping))) {
     if (fd_ >= 0 && connecting_) {  // goes out once connected
       if (scratch) keep(scratch->view());
       if (!body.empty()) keep(body);
     }
+  } else if (FASTERAPI_UNLIKELY(tail_ != nullptr) && !tail_->pumping) {
+    if (!body.empty()) keep(body);
   } else if (tls_) {
     // A short body travels in the record of its head.
     if (scratch && !body.empty() && scratch->size() + body.size() <= kTlsRecord) {
@@ -217,12 +222,14 @@ void Stream::write_ready() noexcept {
   if (!pending_) return;
   std::size_t sent = send_some(pending_->data(), pending_->size());
   if (fd_ < 0) return;
+  handed_late_ += static_cast<std::int64_t>(sent);
   if (sent < pending_->size()) {
     pending_->erase_front(sent);
     return;
   }
   pending_.reset();
   tls_answers_ = 0;
+  if (tail_ && !tail_->pumping) pump_tail();
 }
 
 // Runs something that makes ciphertext and sends that. False when the stream is closed afterwards.
@@ -380,7 +387,8 @@ void Stream::flooded() noexcept {
 
 void Stream::update_interest() noexcept {
   if (fd_ < 0) return;
-  unsigned wanted = (reading_ && !eof_ ? kReadable : 0u) | (pending_ ? kWritable : 0u);
+  unsigned wanted =
+      (reading_ && !eof_ ? kReadable : 0u) | (pending_ && !(tail_ && tail_->disk_wait) ? kWritable : 0u);
   if (connecting_) wanted = kWritable;
   if (wanted == interest_) return;
   interest_ = wanted;
@@ -400,14 +408,14 @@ void Stream::resume_reading() noexcept {
 
 void Stream::shutdown_write() noexcept {
   if (fd_ < 0 || shutdown_) return;
-  if (tls_) say_close_notify();
+  if (tls_ && !tail_) say_close_notify();
   if (fd_ < 0) return;
   shutdown_ = true;
   if (!pending_) ::shutdown(fd_, SHUT_WR);
 }
 
 void Stream::close_when_sent() noexcept {
-  if (tls_ && fd_ >= 0) say_close_notify();
+  if (tls_ && fd_ >= 0 && !tail_) say_close_notify();
   if (pending_)
     closing_ = true;
   else
@@ -423,6 +431,7 @@ void Stream::close(int error) noexcept {
   error_ = error;
   pending_.reset();
   plain_.reset();
+  tail_.reset();
   if (reactor_.scratch_owner() == this) {
     reactor_.scratch().clear();
     reactor_.scratch_owner() = nullptr;

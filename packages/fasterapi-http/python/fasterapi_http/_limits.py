@@ -37,7 +37,9 @@ class Limits:
     max_discard_bytes: int = 64 * 1024
     """Unread rest of a request body that is skipped after the answer; with more the connection ends."""
     write_stall_ms: int = 30_000
-    """A client that takes nothing of its answer for this long is cut off."""
+    """A client is cut off that takes less than ``write_window_bytes`` of its answer in this time."""
+    write_window_bytes: int = 64 * 1024
+    """What a client has to take of a waiting answer within ``write_stall_ms``."""
     max_unsent_bytes: int = 64 * 1024
     """What may wait for a client before its answer is held back."""
     keep_alive_ms: int = 30_000

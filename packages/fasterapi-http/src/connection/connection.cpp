@@ -332,7 +332,7 @@ void Connection::flush() noexcept {
   }
   if (stalled_since_ == 0) {
     stalled_since_ = server_.reactor().now();
-    stalled_at_ = stream_.unsent();
+    stalled_at_ = stream_.taken_late();
     arm(stalled_since_ + static_cast<Nanos>(server_.limits().write_stall_ms) * kMillisecond);
   }
 }
@@ -518,12 +518,21 @@ void Connection::on_timer() noexcept {
     return false;
   };
   if (stream_.unsent()) {
-    if (stalled_since_ == 0 || stream_.unsent() < stalled_at_) stalled_since_ = now;  // it moves
-    stalled_at_ = stream_.unsent();
-    if (due(stalled_since_ + static_cast<Nanos>(limits.write_stall_ms) * kMillisecond)) {
-      ++server_.counters_.timeouts;
-      return abort(ETIMEDOUT);
+    const Nanos patience = static_cast<Nanos>(limits.write_stall_ms) * kMillisecond;
+    if (stalled_since_ && now >= stalled_since_ + patience) {
+      const std::int64_t taken = stream_.taken_late();
+      if (taken - stalled_at_ < static_cast<std::int64_t>(limits.write_window_bytes)) {
+        ++server_.counters_.timeouts;
+        return abort(ETIMEDOUT);
+      }
+      stalled_since_ = now;
+      stalled_at_ = taken;
     }
+    if (stalled_since_ == 0) {
+      stalled_since_ = now;
+      stalled_at_ = stream_.taken_late();
+    }
+    next = std::min(next, stalled_since_ + patience);
   }
   switch (phase_) {
     case Phase::idle: {

@@ -98,7 +98,7 @@ class Connection final : public core::StreamHandler {
   Transaction* active_ = nullptr;    // its handler runs or streams
   core::Nanos since_ = 0;            // when the phase began
   core::Nanos stalled_since_ = 0;
-  std::size_t stalled_at_ = 0;  // unsent bytes seen then
+  std::int64_t stalled_at_ = 0;  // Stream::taken_late() then
   Connection* next_ = nullptr;
   Connection* prev_ = nullptr;
   std::uint64_t address_key_ = 0;

@@ -165,6 +165,41 @@ void Transaction::respond(const HeadTemplate& template_, std::string_view body) 
   complete();
 }
 
+void Transaction::respond_from(const HeadTemplate& template_, core::StreamSource body) noexcept {
+  bool given = false;
+  if (state_ == State::waiting) {
+    status_ = template_.status();
+    if (reachable()) {
+      core::Stream& stream = connection_->stream_;
+      try {
+        core::OutBuffer& out = stream.out();
+        char* at = out.reserve(template_.max_size());
+        out.commit(template_.write(at, body.size, persistence_, server_->head_tail()));
+        if (!head_only() && template_.has_body() && body.size) {
+          sent_ = body.size;
+          given = true;
+          stream.send_source(body);
+        }
+      } catch (const std::bad_alloc&) {
+        connection_->out_of_memory();
+      }
+    }
+    complete();
+  }
+  if (!given && body.release) body.release(body.arg);
+}
+
+void Transaction::respond_from(int status, std::string_view content_type, std::span<const HeaderField> fields,
+                               core::StreamSource body) noexcept {
+  try {
+    HeadTemplate template_ = server_->make_head(status, content_type, fields);
+    return respond_from(template_, body);
+  } catch (const std::bad_alloc&) {
+    abort();
+  }
+  if (body.release) body.release(body.arg);
+}
+
 void Transaction::respond(int status, std::string_view content_type, std::span<const HeaderField> fields,
                           std::string_view body) noexcept {
   if (state_ != State::waiting) return;
@@ -225,6 +260,35 @@ void Transaction::put_body(std::string_view bytes) noexcept {
     stream.flush_with(bytes);
 }
 
+bool Transaction::open_chunk(std::uint64_t size) {
+  if (framing_ == Framing::length) {
+    if (size > remaining_) {  // more than announced would be read as the next answer
+      abort();
+      return false;
+    }
+    remaining_ -= size;
+  }
+  if (framing_ == Framing::chunked) {
+    core::OutBuffer& out = connection_->stream_.out();
+    char* at = out.reserve(24);
+    at = std::to_chars(at, at + 18, size, 16).ptr;
+    *at++ = '\r';
+    *at++ = '\n';
+    out.commit(at);
+  }
+  return true;
+}
+
+bool Transaction::close_chunk(std::uint64_t size) {
+  if (framing_ == Framing::chunked && reachable()) connection_->stream_.out().append("\r\n");
+  sent_ += size;
+  if (!reachable()) return true;
+  // Within a dispatch the pieces leave together, unless they become too many.
+  const std::size_t limit = server_->limits().max_unsent_bytes;
+  if (!connection_->dispatching_ || connection_->stream_.out().size() > limit) connection_->flush();
+  return !reachable() || connection_->stream_.unsent() <= limit;
+}
+
 bool Transaction::write(std::string_view chunk) noexcept {
   if (state_ != State::streaming || !reachable()) return true;
   if (chunk.empty() || framing_ == Framing::none) {
@@ -232,39 +296,47 @@ bool Transaction::write(std::string_view chunk) noexcept {
     return true;
   }
   try {
-    if (framing_ == Framing::length) {
-      if (chunk.size() > remaining_) {  // more than announced would be read as the next answer
-        abort();
-        return true;
-      }
-      remaining_ -= chunk.size();
-    }
-    if (framing_ == Framing::chunked) {
-      core::OutBuffer& out = connection_->stream_.out();
-      char* at = out.reserve(24);
-      at = std::to_chars(at, at + 18, chunk.size(), 16).ptr;
-      *at++ = '\r';
-      *at++ = '\n';
-      out.commit(at);
-    }
+    if (!open_chunk(chunk.size())) return true;
     put_body(chunk);
-    if (framing_ == Framing::chunked && reachable()) connection_->stream_.out().append("\r\n");
-    sent_ += chunk.size();
+    return close_chunk(chunk.size());
   } catch (const std::bad_alloc&) {
     connection_->out_of_memory();
     return true;
   }
-  if (!reachable()) return true;
-  if (!connection_->dispatching_) connection_->flush();
-  return !reachable() || connection_->stream_.unsent() <= server_->limits().max_unsent_bytes;
 }
 
-void Transaction::finish() noexcept {
+bool Transaction::write_from(core::StreamSource chunk) noexcept {
+  const std::uint64_t size = chunk.size;
+  try {
+    if (state_ != State::streaming || !reachable() || size == 0 || framing_ == Framing::none ||
+        !open_chunk(size)) {
+      if (chunk.release) chunk.release(chunk.arg);
+      return write(std::string_view{});
+    }
+    connection_->stream_.send_source(chunk);
+    return close_chunk(size);
+  } catch (const std::bad_alloc&) {
+    connection_->out_of_memory();
+    return true;
+  }
+}
+
+void Transaction::finish() noexcept { finish({}); }
+
+void Transaction::finish(std::span<const HeaderField> trailers) noexcept {
   if (state_ != State::streaming) return;
   if (framing_ == Framing::length && remaining_ != 0) return abort();
   if (framing_ == Framing::chunked && reachable()) {
     try {
-      connection_->stream_.out().append("0\r\n\r\n");
+      core::OutBuffer& out = connection_->stream_.out();
+      out.append("0\r\n");
+      for (const HeaderField& field : trailers) {
+        out.append(field.name);
+        out.append(": ");
+        out.append(field.value);
+        out.append("\r\n");
+      }
+      out.append("\r\n");
     } catch (const std::bad_alloc&) {
       connection_->out_of_memory();
     }

@@ -36,6 +36,16 @@ class FASTERAPI_CORE_API StreamHandler {
   ~StreamHandler() = default;
 };
 
+/// Bytes that a Stream sends from where they lie: memory that somebody keeps, or a part of a regular file.
+struct StreamSource {
+  const char* data = nullptr;  // memory, else
+  int file = -1;               // a descriptor, read from `offset`; not closed by the stream
+  std::uint64_t offset = 0;
+  std::uint64_t size = 0;
+  void (*release)(void* arg) noexcept = nullptr;  // called once, when all is sent or the stream has closed
+  void* arg = nullptr;
+};
+
 class FASTERAPI_CORE_API Stream final : private IoHandler {
  public:
   Stream(Reactor& reactor, StreamHandler& handler) noexcept;
@@ -57,11 +67,17 @@ class FASTERAPI_CORE_API Stream final : private IoHandler {
   void flush() noexcept;
   /// flush() followed by `body`, without copying it unless the socket is full.
   void flush_with(std::string_view body) noexcept;
+  /// flush() followed by the source; nothing of it is copied. What out() and flush() bring afterwards follows it.
+  /// Files go by sendfile (read and written under TLS), in pieces that are in the page cache where the kernel can
+  /// tell, so that a slow disk does not hold up the loop. A file that ends early closes the stream (EIO).
+  void send_source(StreamSource source) noexcept;
   void write(std::string_view bytes) {
     out().append(bytes);
     flush();
   }
-  std::size_t unsent() const noexcept { return pending_ ? pending_->size() : 0; }
+  std::size_t unsent() const noexcept { return pending_ ? waiting() : 0; }
+  /// Of what had to wait, how much the peer has taken (less what the kernel still holds): to see who reads slowly.
+  std::int64_t taken_late() const noexcept;
 
   void pause_reading() noexcept;
   void resume_reading() noexcept;
@@ -81,6 +97,12 @@ class FASTERAPI_CORE_API Stream final : private IoHandler {
   void on_io(unsigned events) noexcept override;
   void read_ready() noexcept;
   void write_ready() noexcept;
+  struct Tail;
+  std::size_t waiting() const noexcept;
+  void pump_tail() noexcept;
+  std::size_t pump_tail_once(std::size_t wanted) noexcept;
+  void end_tail() noexcept;
+  bool wait_for_disk(std::size_t wanted) noexcept;
   void keep(std::string_view unsent) noexcept;
   void update_interest() noexcept;
   void pump_tls_in(const char* data, std::size_t size) noexcept;
@@ -96,7 +118,9 @@ class FASTERAPI_CORE_API Stream final : private IoHandler {
   std::unique_ptr<TlsSession> tls_;
   std::unique_ptr<std::string> tls_error_;  // what TLS itself does not know of
   std::unique_ptr<OutBuffer> pending_;  // bytes on their way that the socket did not take (ciphertext under TLS)
-  std::unique_ptr<OutBuffer> plain_;    // out() of a TLS stream while another one has the scratch
+  std::unique_ptr<OutBuffer> plain_;    // out() of a TLS stream while another one has the scratch; or behind tail_
+  std::unique_ptr<Tail> tail_;          // a source that is being sent after pending_, which then exists
+  std::int64_t handed_late_ = 0;        // bytes that had to wait and were given to the kernel
   Deferred closed_;
   Deferred decrypt_;  // goes on with what TLS holds after resume_reading()
   int fd_ = -1;

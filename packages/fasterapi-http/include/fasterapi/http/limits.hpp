@@ -29,6 +29,7 @@ inline constexpr std::uint32_t kMaxFields = 100;           // hard cap of header
   X(body_window_bytes,           64 * kKiB,  "bytes",      0, "http.body_window",             "limits_body_window") \
   X(max_discard_bytes,           64 * kKiB,  "bytes",      0, "http.body_unread",             "limits_discard_bytes") \
   X(write_stall_ms,              30'000,     "ms",         0, "http.write_stall",             "limits_slow_reader") \
+  X(write_window_bytes,          64 * kKiB,  "bytes",      0, "http.write_stall",             "limits_slow_reader") \
   X(max_unsent_bytes,            64 * kKiB,  "bytes",      0, "http.write_stall",             "limits_slow_reader") \
   X(keep_alive_ms,               30'000,     "ms",         0, "http.keep_alive_timeout",      "limits_keep_alive") \
   X(max_pipelined,               16,         "requests",   0, "http.pipeline_full",           "limits_pipeline") \

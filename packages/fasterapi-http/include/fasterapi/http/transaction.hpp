@@ -15,6 +15,7 @@
 
 #include <fasterapi/core/buffer.hpp>
 #include <fasterapi/core/endpoint.hpp>
+#include <fasterapi/core/stream.hpp>
 #include <fasterapi/http/parser.hpp>
 #include <fasterapi/http/response_head.hpp>
 #include <fasterapi/http/router.hpp>
@@ -78,13 +79,20 @@ class Transaction final : public core::RequestView, public core::Responder {
   void respond(const HeadTemplate& head, std::string_view body) noexcept;
   void respond(int status, std::string_view content_type, std::span<const HeaderField> fields,
                std::string_view body) noexcept override;
+  /// The same with a body that is sent from where it lies (Stream::send_source): for what is large.
+  void respond_from(const HeadTemplate& head, core::StreamSource body) noexcept;
+  void respond_from(int status, std::string_view content_type, std::span<const HeaderField> fields,
+                    core::StreamSource body) noexcept;
   /// `{"detail": text}` with the status.
   void respond_error(int status, std::string_view text, std::span<const HeaderField> fields = {}) noexcept;
   /// Streamed: a content-length among `fields` makes the body that long, else it is chunked (HTTP/1.1) or ends
   /// with the connection (HTTP/1.0).
   void start(int status, std::string_view content_type, std::span<const HeaderField> fields) noexcept override;
   bool write(std::string_view chunk) noexcept override;
+  bool write_from(core::StreamSource chunk) noexcept;
   void finish() noexcept override;
+  /// With trailer fields, which only a chunked body has (RFC 9112 section 7.1.2); else they are dropped.
+  void finish(std::span<const HeaderField> trailers) noexcept;
   /// The answer cannot be completed: closes the connection, so that the client sees it.
   void abort() noexcept;
 
@@ -136,6 +144,9 @@ class Transaction final : public core::RequestView, public core::Responder {
   void complete() noexcept;
   bool reachable() const noexcept;
   void put_body(std::string_view bytes) noexcept;
+  /// What precedes and follows a piece of the body; false when nothing of it is to be sent.
+  bool open_chunk(std::uint64_t size);
+  bool close_chunk(std::uint64_t size);
   void resolve_client() const noexcept;
   void drop_connection() noexcept { connection_ = nullptr; }
   /// Views follow the storage that has grown.
