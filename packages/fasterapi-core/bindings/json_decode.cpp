@@ -2,8 +2,9 @@
 #include "json.hpp"
 
 #include <charconv>
+#include <cstdlib>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include <fasterapi/core/json_chars.hpp>
 
@@ -13,6 +14,9 @@ namespace fasterapi::core::py {
 namespace {
 
 using json::Stop;
+
+// The compiler's own estimate leaves calls between tokens.
+#define FASTERAPI_JSON_INLINE __attribute__((always_inline))
 
 PyObject* decode_error = nullptr;  // JSONDecodeError
 
@@ -86,14 +90,90 @@ KeyCache key_cache;
 #endif
 
 // Values wait here until their container is complete, so that lists are made in their final size and dicts
-// presized. One stack per thread, kept between calls; nothing in decoding runs Python code that could
-// re-enter (garbage collection can: finalizers, so depth of use is handled by base indexes).
-thread_local std::vector<PyObject*> waiting;
-constexpr std::size_t kKeepValues = 32 * 1024;
+// presized. One stack per thread, kept between calls. Nothing in decoding runs Python code, except that garbage
+// collection may run finalizers, which may decode: a decoder leaves what is below its base alone and looks for the
+// stack's memory anew after each call that could have moved it.
+class ValueStack {
+ public:
+  ValueStack() = default;
+  ValueStack(const ValueStack&) = delete;
+  ValueStack& operator=(const ValueStack&) = delete;
+  ~ValueStack() { std::free(values_); }
+
+  std::size_t size() const noexcept { return size_; }
+  PyObject** from(std::size_t index) noexcept { return values_ + index; }
+  /// Takes over the reference, also when it throws std::bad_alloc.
+  void push(PyObject* owned) {
+    if (FASTERAPI_UNLIKELY(size_ == capacity_)) grow(owned);
+    values_[size_++] = owned;
+  }
+  /// Forgets the values from `size` on, whose references are somebody else's by now.
+  void cut(std::size_t size) noexcept { size_ = size; }
+  void drop_to(std::size_t size) noexcept {
+    while (size_ > size) Py_DECREF(values_[--size_]);
+    if (size_ == 0 && capacity_ > kKept) {
+      std::free(std::exchange(values_, nullptr));
+      capacity_ = 0;
+    }
+  }
+
+ private:
+  static constexpr std::size_t kKept = 32 * 1024;
+  __attribute__((noinline)) void grow(PyObject* owned) {
+    const std::size_t wanted = capacity_ ? 2 * capacity_ : 256;
+    void* bigger = std::realloc(values_, wanted * sizeof(PyObject*));
+    if (!bigger) {
+      Py_DECREF(owned);
+      throw std::bad_alloc();
+    }
+    values_ = static_cast<PyObject**>(bigger);
+    capacity_ = wanted;
+  }
+  PyObject** values_ = nullptr;
+  std::size_t size_ = 0, capacity_ = 0;
+};
+
+#ifdef Py_GIL_DISABLED
+thread_local ValueStack waiting;
+#else
+ValueStack& waiting = *new ValueStack;  // the GIL guards it; never destroyed, finalizers may decode until the end
+#endif
+
+#if PY_VERSION_HEX >= 0x030d0000 && PY_VERSION_HEX < 0x030e0000
+// Exported by 3.13, whose own dict displays use it: takes the references of key and value.
+extern "C" int _PyDict_SetItem_Take2(PyDictObject* dict, PyObject* key, PyObject* value);
+#endif
+
+/// Moves the pairs of key and value from index `from` on into a new dict; the stack is cut there.
+PyObject* make_dict(ValueStack& stack, std::size_t from) {
+  const std::size_t end = stack.size();
+  PyObject* dict = end - from > 10 ? _PyDict_NewPresized(static_cast<Py_ssize_t>((end - from) / 2)) : PyDict_New();
+  bool good = dict != nullptr;
+  std::size_t at = from;
+  for (; good && at < end; at += 2) {
+    PyObject** pair = stack.from(at);
+#if PY_VERSION_HEX >= 0x030d0000 && PY_VERSION_HEX < 0x030e0000
+    good = _PyDict_SetItem_Take2(reinterpret_cast<PyDictObject*>(dict), pair[0], pair[1]) == 0;
+#else
+    PyObject *key = pair[0], *value = pair[1];
+    good = PyDict_SetItem(dict, key, value) == 0;
+    Py_DECREF(key);
+    Py_DECREF(value);
+#endif
+  }
+  if (FASTERAPI_LIKELY(good)) {
+    stack.cut(from);
+    return dict;
+  }
+  for (; at < end; ++at) Py_DECREF(*stack.from(at));
+  stack.cut(from);
+  Py_XDECREF(dict);
+  return nullptr;
+}
 
 class Decoder {
  public:
-  Decoder(const char* data, std::size_t size, unsigned max_depth, std::vector<PyObject*>& stack)
+  Decoder(const char* data, std::size_t size, unsigned max_depth, ValueStack& stack)
       : begin_(data), at_(data), end_(data + size), max_depth_(max_depth), stack_(stack), base_(stack_.size()) {}
 
   PyObject* run() {
@@ -111,12 +191,7 @@ class Decoder {
         }
       }
     }
-    while (stack_.size() > base_) {
-      PyObject* left = stack_.back();
-      stack_.pop_back();
-      Py_DECREF(left);
-    }
-    if (base_ == 0 && stack_.capacity() > kKeepValues) std::vector<PyObject*>().swap(stack_);
+    stack_.drop_to(base_);
     if (!result && !PyErr_Occurred()) raise();
     return result;
   }
@@ -135,27 +210,33 @@ class Decoder {
     if (!document) return;
     Ref before(PyUnicode_DecodeUTF8(begin_, at_ - begin_, "replace"));
     if (!before) return;
-    Ref error(PyObject_CallFunction(decode_error, "sOn", message_, document.get(),
-                                    PyUnicode_GET_LENGTH(before.get())));
+    Ref error(
+        PyObject_CallFunction(decode_error, "sOn", message_, document.get(), PyUnicode_GET_LENGTH(before.get())));
     if (error) PyErr_SetObject(decode_error, error.get());
   }
 
-  void space() noexcept {
+  FASTERAPI_JSON_INLINE void space() noexcept {
     if (FASTERAPI_LIKELY(at_ < end_ && static_cast<unsigned char>(*at_) > ' ')) return;
+    space_slowly();
+  }
+  __attribute__((noinline)) void space_slowly() noexcept {
     while (at_ < end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\r' || *at_ == '\t')) ++at_;
   }
 
   PyObject* value(unsigned depth) {
     if (FASTERAPI_UNLIKELY(at_ == end_)) return fail("Expecting value");
-    switch (*at_) {
-      case '"': return string();
+    const char c = *at_;
+    if (c == '"') return string();
+    if (c <= '9') return number();  // or nothing that begins a value: number() says so
+    return other(c, depth);
+  }
+  __attribute__((noinline)) PyObject* other(char c, unsigned depth) {
+    switch (c) {
       case '{': return object(depth);
       case '[': return array(depth);
       case 't': return word("true", Py_True);
       case 'f': return word("false", Py_False);
       case 'n': return word("null", Py_None);
-      case '-': case '0': case '1': case '2': case '3': case '4':
-      case '5': case '6': case '7': case '8': case '9': return number();
       default: return fail("Expecting value");
     }
   }
@@ -167,6 +248,27 @@ class Decoder {
     return Py_NewRef(constant);
   }
 
+  /// After an item: true with the cursor on the next one, false after the closing bracket or on an error (`good`).
+  FASTERAPI_JSON_INLINE bool another(char closing, bool& good) noexcept {
+    if (FASTERAPI_LIKELY(at_ < end_)) {
+      if (FASTERAPI_UNLIKELY(static_cast<unsigned char>(*at_) <= ' ')) space_slowly();
+      if (FASTERAPI_LIKELY(at_ < end_)) {
+        const char c = *at_;
+        if (c == ',') {
+          ++at_;
+          space();
+          return true;
+        }
+        if (FASTERAPI_LIKELY(c == closing)) {
+          ++at_;
+          return false;
+        }
+      }
+    }
+    fail("Expecting ',' delimiter");
+    return good = false;
+  }
+
   PyObject* array(unsigned depth) {
     if (FASTERAPI_UNLIKELY(depth >= max_depth_)) return fail("Nested too deeply");
     const std::size_t from = stack_.size();
@@ -176,26 +278,18 @@ class Decoder {
       ++at_;
       return PyList_New(0);
     }
-    for (;;) {
+    bool good = true;
+    do {
       PyObject* item = value(depth + 1);
-      if (!item) return nullptr;
-      push(item);
-      space();
-      if (FASTERAPI_UNLIKELY(at_ == end_)) return fail("Expecting ',' delimiter");
-      if (*at_ == ',') {
-        ++at_;
-        space();
-        continue;
-      }
-      if (*at_ != ']') return fail("Expecting ',' delimiter");
-      ++at_;
-      break;
-    }
+      if (FASTERAPI_UNLIKELY(!item)) return nullptr;
+      stack_.push(item);
+    } while (another(']', good));
+    if (FASTERAPI_UNLIKELY(!good)) return nullptr;
     const std::size_t count = stack_.size() - from;
     PyObject* list = PyList_New(static_cast<Py_ssize_t>(count));
-    if (!list) return nullptr;
-    for (std::size_t i = 0; i < count; ++i) PyList_SET_ITEM(list, static_cast<Py_ssize_t>(i), stack_[from + i]);
-    stack_.resize(from);
+    if (FASTERAPI_UNLIKELY(!list)) return nullptr;
+    std::memcpy(reinterpret_cast<PyListObject*>(list)->ob_item, stack_.from(from), count * sizeof(PyObject*));
+    stack_.cut(from);
     return list;
   }
 
@@ -208,56 +302,50 @@ class Decoder {
       ++at_;
       return PyDict_New();
     }
-    for (;;) {
+    bool good = true;
+    do {
       if (FASTERAPI_UNLIKELY(at_ == end_ || *at_ != '"'))
         return fail("Expecting property name enclosed in double quotes");
       PyObject* name = key();
-      if (!name) return nullptr;
-      push(name);
+      if (FASTERAPI_UNLIKELY(!name)) return nullptr;
+      stack_.push(name);
       space();
       if (FASTERAPI_UNLIKELY(at_ == end_ || *at_ != ':')) return fail("Expecting ':' delimiter");
       ++at_;
       space();
       PyObject* item = value(depth + 1);
-      if (!item) return nullptr;
-      push(item);
-      space();
-      if (FASTERAPI_UNLIKELY(at_ == end_)) return fail("Expecting ',' delimiter");
-      if (*at_ == ',') {
-        ++at_;
-        space();
-        continue;
-      }
-      if (*at_ != '}') return fail("Expecting ',' delimiter");
-      ++at_;
-      break;
-    }
-    const std::size_t count = (stack_.size() - from) / 2;
-    PyObject* dict = count > 5 ? _PyDict_NewPresized(static_cast<Py_ssize_t>(count)) : PyDict_New();
-    if (!dict) return nullptr;
-    for (std::size_t i = from; i < from + 2 * count; i += 2) {
-      if (PyDict_SetItem(dict, stack_[i], stack_[i + 1]) < 0) {
-        Py_DECREF(dict);
-        return nullptr;
-      }
-    }
-    for (std::size_t i = from; i < from + 2 * count; ++i) Py_DECREF(stack_[i]);
-    stack_.resize(from);
-    return dict;
+      if (FASTERAPI_UNLIKELY(!item)) return nullptr;
+      stack_.push(item);
+    } while (another('}', good));
+    if (FASTERAPI_UNLIKELY(!good)) return nullptr;
+    return make_dict(stack_, from);
   }
 
-  void push(PyObject* owned) {
-    if (FASTERAPI_UNLIKELY(stack_.size() == stack_.capacity())) {
-      Ref guard(owned);  // push_back may throw
-      stack_.reserve(stack_.empty() ? 256 : 2 * stack_.size());
-      guard.release();
+  /// How much of [p, end_) is plain ASCII text of a string.
+  FASTERAPI_JSON_INLINE std::size_t plain(const char* p) const noexcept {
+    const auto left = static_cast<std::size_t>(end_ - p);
+#if FASTERAPI_X86_64
+    if (FASTERAPI_LIKELY(left >= 16)) {
+      if (const unsigned mask = json::detail::sse_mask<Stop::kText>(json::detail::load128(p))) {
+        return static_cast<unsigned>(__builtin_ctz(mask));
+      }
+      return 16 + json::find<Stop::kText>(p + 16, left - 16);
     }
-    stack_.push_back(owned);
+#if !defined(__SANITIZE_ADDRESS__)
+    // The end of the text: whole vectors are read as long as they cannot touch the next page; what lies beyond the
+    // end is masked out.
+    if (FASTERAPI_LIKELY((reinterpret_cast<std::uintptr_t>(p) & 4095) <= 4096 - 16)) {
+      const unsigned mask = json::detail::sse_mask<Stop::kText>(json::detail::load128(p)) | 1u << left;
+      return static_cast<unsigned>(__builtin_ctz(mask));
+    }
+#endif
+#endif
+    return json::find<Stop::kText>(p, left);
   }
 
   PyObject* key() {
     const char* from = at_ + 1;
-    const std::size_t n = json::find<Stop::kText>(from, static_cast<std::size_t>(end_ - from));
+    const std::size_t n = plain(from);
     if (FASTERAPI_LIKELY(from + n < end_ && from[n] == '"' && n <= KeyCache::kMaxKey)) {
       at_ = from + n + 1;
       return key_cache.get(from, n);
@@ -267,7 +355,7 @@ class Decoder {
 
   PyObject* string() {
     const char* from = at_ + 1;
-    const std::size_t n = json::find<Stop::kText>(from, static_cast<std::size_t>(end_ - from));
+    const std::size_t n = plain(from);
     const char* stop = from + n;
     if (FASTERAPI_LIKELY(stop < end_ && *stop == '"')) {
       at_ = stop + 1;
@@ -318,8 +406,10 @@ class Decoder {
       unescaped_.append(run, static_cast<std::size_t>(stop - run));
       std::uint32_t code = 0;
       const unsigned n = json::read_escape(stop + 1, static_cast<std::size_t>(end_ - stop) - 1, code);
-      if (n == 0) return fail(stop + 1 < end_ && stop[1] == 'u' ? "Invalid \\uXXXX escape or lone surrogate"
-                                                                 : "Invalid \\escape", stop);
+      if (n == 0)
+        return fail(
+            stop + 1 < end_ && stop[1] == 'u' ? "Invalid \\uXXXX escape or lone surrogate" : "Invalid \\escape",
+            stop);
       char bytes[4];
       unescaped_.append(bytes, static_cast<std::size_t>(json::put_utf8(bytes, code) - bytes));
       run = stop = stop + 1 + n;
@@ -351,7 +441,8 @@ class Decoder {
     if (negative) ++p;
     const char* first = p;
     std::uint64_t mantissa = 0;
-    while (p < end_ && static_cast<unsigned>(*p - '0') < 10) mantissa = mantissa * 10 + static_cast<unsigned>(*p++ - '0');
+    while (p < end_ && static_cast<unsigned>(*p - '0') < 10)
+      mantissa = mantissa * 10 + static_cast<unsigned>(*p++ - '0');
     std::ptrdiff_t digits = p - first;
     if (digits == 0) return fail("Expecting value");
     if (*first == '0' && digits > 1) {
@@ -421,7 +512,7 @@ class Decoder {
   const char* at_;
   const char* end_;
   unsigned max_depth_;
-  std::vector<PyObject*>& stack_;
+  ValueStack& stack_;
   std::size_t base_;
   const char* message_ = "Expecting value";
   std::string unescaped_;
@@ -457,25 +548,22 @@ PyObject* loads(PyObject*, PyObject* data) {
 
 PyMethodDef loads_methods[] = {
     {"json_loads", loads, METH_O,
-     PyDoc_STR("json_loads(data, /)\n--\n\nDecode one JSON text (bytes-like, or str) by RFC 8259.\n\n"
-               "Raises JSONDecodeError, a ValueError with msg, doc, pos, lineno and colno. NaN, lone surrogates,\n"
-               "ill-formed UTF-8 and nesting beyond 128 levels are refused; of duplicate keys the last one counts.")},
+     PyDoc_STR(
+         "json_loads(data, /)\n--\n\nDecode one JSON text (bytes-like, or str) by RFC 8259.\n\n"
+         "Raises JSONDecodeError, a ValueError with msg, doc, pos, lineno and colno. NaN, lone surrogates,\n"
+         "ill-formed UTF-8 and nesting beyond 128 levels are refused; of duplicate keys the last one counts.")},
     {nullptr, nullptr, 0, nullptr},
 };
 
 }  // namespace
 
 PyObject* json_decode(const char* data, std::size_t size, unsigned max_depth) {
-  std::vector<PyObject*>& stack = waiting;
+  ValueStack& stack = waiting;
   const std::size_t base = stack.size();
   try {
     return Decoder(data, size, max_depth ? max_depth : kJsonDecodeDepth, stack).run();
   } catch (const std::bad_alloc&) {
-    while (stack.size() > base) {
-      PyObject* left = stack.back();
-      stack.pop_back();
-      Py_DECREF(left);
-    }
+    stack.drop_to(base);
     return PyErr_NoMemory();
   }
 }

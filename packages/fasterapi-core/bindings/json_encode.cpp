@@ -2,11 +2,14 @@
 #include "json.hpp"
 
 #include <algorithm>
+#include <climits>
 #include <cmath>
 #include <vector>
 
 #include "json_datetime.hpp"
+#include "json_fragment.hpp"
 #include "json_numbers.hpp"
+#include "json_numpy.hpp"
 #include "json_ref.hpp"
 #include "json_writer.hpp"
 
@@ -14,17 +17,17 @@ namespace fasterapi::core::py {
 namespace {
 
 struct Names {
-  PyObject* value = nullptr;                // "_value_"
-  PyObject* items = nullptr;                // "items"
-  PyObject* int_ = nullptr;                 // "int"
-  PyObject* to_json = nullptr;              // "to_json"
-  PyObject* to_python = nullptr;            // "to_python"
-  PyObject* pydantic = nullptr;             // "__pydantic_serializer__"
-  PyObject* dataclass = nullptr;            // "__dataclass_fields__"
-  PyObject* field_type = nullptr;           // "_field_type"
-  PyObject* sixty_four = nullptr;           // 64
-  PyObject* mode_json = nullptr;            // {"mode": "json"} as a keyword tuple ("mode",)
-  PyObject* json = nullptr;                 // "json"
+  PyObject* value = nullptr;       // "_value_"
+  PyObject* items = nullptr;       // "items"
+  PyObject* int_ = nullptr;        // "int"
+  PyObject* to_json = nullptr;     // "to_json"
+  PyObject* to_python = nullptr;   // "to_python"
+  PyObject* pydantic = nullptr;    // "__pydantic_serializer__"
+  PyObject* dataclass = nullptr;   // "__dataclass_fields__"
+  PyObject* field_type = nullptr;  // "_field_type"
+  PyObject* sixty_four = nullptr;  // 64
+  PyObject* mode_json = nullptr;   // {"mode": "json"} as a keyword tuple ("mode",)
+  PyObject* json = nullptr;        // "json"
 } names;
 
 // Types that are recognised by inheritance; imported when the first unknown object is met, so that a
@@ -52,6 +55,10 @@ struct Types {
   }
 } types;
 
+NumpyTypes numpy_types;
+
+constexpr std::uint32_t kStreaming = 1u << 31;  // there is a sink
+
 /// 1 found (new reference in `out`), 0 absent, -1 error.
 int lookup(PyObject* object, PyObject* name, Ref& out) {
   PyObject* found = nullptr;
@@ -68,6 +75,11 @@ class Encoder {
  public:
   Encoder(OutBuffer& out, PyObject* fallback, std::uint32_t options)
       : writer_(out), fallback_(fallback == Py_None ? nullptr : fallback), options_(options) {}
+  Encoder(OutBuffer& out, PyObject* fallback, std::uint32_t options, JsonSink sink, void* arg)
+      : Encoder(out, fallback, options | kStreaming) {
+    sink_ = sink;
+    sink_arg_ = arg;
+  }
 
   bool run(PyObject* object) {
     if (!value(object)) {
@@ -76,7 +88,7 @@ class Encoder {
     }
     if (has(kJsonAppendNewline)) writer_.raw("\n");
     writer_.close();
-    return true;
+    return !has(kStreaming) || give(0);
   }
 
  private:
@@ -125,9 +137,11 @@ class Encoder {
     const long long small = PyLong_AsLongLongAndOverflow(object, &overflow);
     if (!overflow) {
       if (small == -1 && PyErr_Occurred()) return false;
+      if (has(kJsonStrictInteger) && !strict(small)) return false;
       writer_.set(json::put_signed(writer_.at(), small));
       return true;
     }
+    if (has(kJsonStrictInteger)) return strict(overflow);
     Ref text(PyNumber_ToBase(object, 10));
     if (!text) return false;
     writer_.raw({static_cast<const char*>(PyUnicode_DATA(text.get())),
@@ -135,15 +149,30 @@ class Encoder {
     return true;
   }
 
+  /// Whether a double, which is what JavaScript reads numbers as, holds the value exactly. `overflow`: it does
+  /// not.
+  static bool strict(long long value) {
+    constexpr long long kMost = (1ll << 53) - 1;
+    if (value >= -kMost && value <= kMost) return true;
+    PyErr_SetString(PyExc_ValueError, "Integer exceeds 53 bits (option STRICT_INTEGER)");
+    return false;
+  }
+  static bool strict(int overflow) { return strict(overflow < 0 ? LLONG_MIN : LLONG_MAX); }
+
   __attribute__((noinline)) bool number(double value) {
     writer_.room(32);
     if (FASTERAPI_LIKELY(std::isfinite(value))) {
       writer_.set(json::put_double(writer_.at(), value));
       return true;
     }
+    return not_finite(value);
+  }
+  bool not_finite(double value) {
     if (options_ & kJsonAllowNan) return word("null");
     PyErr_Format(PyExc_ValueError, "Out of range float values are not JSON compliant: %s",
-                 std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf");
+                 std::isnan(value) ? "nan"
+                 : value > 0       ? "inf"
+                                   : "-inf");
     return false;
   }
 
@@ -162,9 +191,21 @@ class Encoder {
     writer_.put(bracket);
     if (has(kJsonIndent2)) line();
   }
-  void separate() {
+  bool separate() {
     writer_.put(',');
+    return FASTERAPI_LIKELY(!(options_ & (kJsonIndent2 | kStreaming))) || separate_slowly();
+  }
+  __attribute__((noinline)) bool separate_slowly() {
     if (has(kJsonIndent2)) line();
+    // close() takes back what announced another item, so that much stays here.
+    return !has(kStreaming) || writer_.size() < kJsonPiece || give(2 + 2 * static_cast<std::size_t>(level_));
+  }
+  /// All but the last `keep` bytes go to the sink.
+  bool give(std::size_t keep) {
+    const std::size_t size = writer_.size(), given = size > keep ? size - keep : 0;
+    if (sink_(sink_arg_, writer_.data(), given) < 0) return false;
+    writer_.erase_front(given);
+    return true;
   }
   void colon() {
     writer_.put(':');
@@ -210,13 +251,11 @@ class Encoder {
           if (!string(key)) return false;
           colon();
           if (PyUnicode_CheckExact(item)) {
-            if (!string(item)) return false;
-            separate();
+            if (!string(item) || !separate_in(object, size)) return false;
             continue;
           }
           if (PyLong_CheckExact(item)) {
-            if (!integer(item)) return false;
-            separate();
+            if (!integer(item) || !separate_in(object, size)) return false;
             continue;
           }
           Ref held_item = Ref::hold(item);  // foreign code below may drop it from the dict
@@ -225,15 +264,19 @@ class Encoder {
           Ref held_key = Ref::hold(key), held_item = Ref::hold(item);
           if (!member(key, item)) return false;
         }
-        if (FASTERAPI_UNLIKELY(PyDict_GET_SIZE(object) != size)) {
-          PyErr_SetString(PyExc_RuntimeError, "dictionary changed size during iteration");
-          return false;
-        }
-        separate();
+        if (!separate_in(object, size)) return false;
       }
     }
     close('}', size == 0);
     return true;
+  }
+
+  /// separate() after a member of a dict, which foreign code may have changed: `default`, or the sink.
+  bool separate_in(PyObject* object, Py_ssize_t size) {
+    if (!separate()) return false;
+    if (FASTERAPI_LIKELY(PyDict_GET_SIZE(object) == size)) return true;
+    PyErr_SetString(PyExc_RuntimeError, "dictionary changed size during iteration");
+    return false;
   }
 
   bool member(PyObject* key_object, PyObject* item) {
@@ -269,7 +312,7 @@ class Encoder {
     }
     writer_.room(1);
     writer_.put('"');
-    const bool good = PyFloat_Check(object)  ? number(PyFloat_AS_DOUBLE(object))
+    const bool good = PyFloat_Check(object) ? number(PyFloat_AS_DOUBLE(object))
                       : object == Py_True   ? word("true")
                       : object == Py_False  ? word("false")
                       : object == Py_None   ? word("null")
@@ -318,8 +361,7 @@ class Encoder {
     for (const Member& each : members) {
       if (!string(each.name.get())) return false;
       colon();
-      if (!value(each.item)) return false;
-      separate();
+      if (!value(each.item) || !separate()) return false;
     }
     return true;
   }
@@ -336,7 +378,7 @@ class Encoder {
         Ref held = Ref::hold(item);
         if (!value(item)) return false;
       }
-      separate();
+      if (!separate()) return false;
     }
     close(']', i == 0);
     return true;
@@ -347,8 +389,7 @@ class Encoder {
     open('[');
     const Py_ssize_t size = PyTuple_GET_SIZE(object);
     for (Py_ssize_t i = 0; i < size; ++i) {
-      if (!value(PyTuple_GET_ITEM(object, i))) return false;
-      separate();
+      if (!value(PyTuple_GET_ITEM(object, i)) || !separate()) return false;
     }
     close(']', size == 0);
     return true;
@@ -358,6 +399,12 @@ class Encoder {
   bool other(PyObject* object) {
     if (!types.load()) return false;
     PyTypeObject* type = Py_TYPE(object);
+    if (type == FragmentType) {
+      std::string_view text;
+      if (!fragment_text(object, text)) return false;
+      writer_.raw(text);
+      return true;
+    }
     if (PyType_IsSubtype(type, types.enum_type)) {
       Ref inner(PyObject_GetAttr(object, names.value));
       return inner && nested(inner.get());
@@ -378,6 +425,10 @@ class Encoder {
       return has(kJsonPassthroughDatetime) ? ask(object) : known(object);
     }
     if (PyObject_TypeCheck(object, types.uuid) || PyObject_TypeCheck(object, types.decimal)) return known(object);
+    if (has(kJsonSerializeNumpy) && numpy_types.load() &&
+        (PyType_IsSubtype(type, numpy_types.array) || PyType_IsSubtype(type, numpy_types.scalar))) {
+      return numpy(object);
+    }
     Ref found;
     int rc = lookup(reinterpret_cast<PyObject*>(type), names.pydantic, found);
     if (rc > 0) return pydantic(object, found.get());
@@ -386,6 +437,78 @@ class Encoder {
       if (rc > 0 && PyDict_Check(found.get())) return dataclass(object, found.get());
     }
     return rc < 0 ? false : ask(object);
+  }
+
+  /// An array or a scalar of NumPy; one with elements that JSON does not know goes to `default`.
+  bool numpy(PyObject* object) {
+    Py_buffer view;
+    if (PyObject_GetBuffer(object, &view, PyBUF_STRIDES | PyBUF_FORMAT) == 0) {
+      // Scalars of times and of records export their bytes: those have a dimension.
+      const bool plain =
+          view.ndim == 0 || (PyObject_TypeCheck(object, numpy_types.array) && view.shape && view.strides);
+      const NumpyElement element = plain ? numpy_element(view) : NumpyElement{};
+      const bool known = element.kind != NumpyKind::none;
+      const bool good = known && numpy_axis(view, element, static_cast<const char*>(view.buf), 0);
+      PyBuffer_Release(&view);
+      if (known) return good;
+    }
+    PyErr_Clear();
+    // Times have no format in the struct module: as datetimes, to the microsecond.
+    Ref type(PyObject_GetAttrString(object, "dtype"));
+    Ref kind(type ? PyObject_GetAttrString(type.get(), "kind") : nullptr);
+    if (!kind) return false;
+    if (!PyUnicode_Check(kind.get()) || PyUnicode_CompareWithASCIIString(kind.get(), "M") != 0) return ask(object);
+    Ref moments(PyObject_CallMethod(object, "astype", "s", "datetime64[us]"));
+    Ref plain(moments ? PyObject_CallMethod(moments.get(), "tolist", nullptr) : nullptr);
+    return plain && nested(plain.get());
+  }
+  bool numpy_axis(const Py_buffer& view, NumpyElement element, const char* at, int axis) {
+    if (axis == view.ndim) return numpy_scalar(element, at);
+    if (!enter()) return false;
+    open('[');
+    for (Py_ssize_t i = 0; i < view.shape[axis]; ++i) {
+      if (!numpy_axis(view, element, at + i * view.strides[axis], axis + 1) || !separate()) return false;
+    }
+    close(']', view.shape[axis] == 0);
+    return true;
+  }
+  bool numpy_scalar(NumpyElement element, const char* at) {
+    writer_.room(32);
+    switch (element.kind) {
+      case NumpyKind::boolean: return *at ? word("true") : word("false");
+      case NumpyKind::integer: {
+        const std::int64_t value = numpy_integer(at, element.size);
+        if (has(kJsonStrictInteger) && !strict(static_cast<long long>(value))) return false;
+        writer_.set(json::put_signed(writer_.at(), value));
+        return true;
+      }
+      case NumpyKind::natural: {
+        const std::uint64_t value = numpy_natural(at, element.size);
+        if (has(kJsonStrictInteger) &&
+            !strict(static_cast<long long>(std::min<std::uint64_t>(value, LLONG_MAX)))) {
+          return false;
+        }
+        writer_.set(json::put_unsigned(writer_.at(), value));
+        return true;
+      }
+      case NumpyKind::half:
+      case NumpyKind::single: {
+        float value;
+        if (element.kind == NumpyKind::half) {
+          value = numpy_half(at);
+        } else {
+          std::memcpy(&value, at, 4);
+        }
+        if (!std::isfinite(value)) return not_finite(static_cast<double>(value));
+        writer_.set(json::put_float(writer_.at(), value));
+        return true;
+      }
+      default: {
+        double value;
+        std::memcpy(&value, at, 8);
+        return number(value);
+      }
+    }
   }
 
   bool nested(PyObject* object) {
@@ -423,8 +546,7 @@ class Encoder {
     } else {
       for (Py_ssize_t i = 0; i < size; ++i) {
         PyObject* pair = PyList_GET_ITEM(items.get(), i);
-        if (!member(PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1))) return false;
-        separate();
+        if (!member(PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1)) || !separate()) return false;
       }
     }
     close('}', size == 0);
@@ -494,7 +616,9 @@ class Encoder {
     if (has(kJsonSortKeys)) {
       Ref data(PyDict_New());
       if (!data) return false;
-      const auto store = [&](PyObject* name, PyObject* item) { return PyDict_SetItem(data.get(), name, item) == 0; };
+      const auto store = [&](PyObject* name, PyObject* item) {
+        return PyDict_SetItem(data.get(), name, item) == 0;
+      };
       return each_field(object, fields, store) && dict(data.get());
     }
     if (!enter()) return false;
@@ -502,9 +626,7 @@ class Encoder {
     bool empty = true;
     const auto write = [&](PyObject* name, PyObject* item) {
       empty = false;
-      if (!member(name, item)) return false;
-      separate();
-      return true;
+      return member(name, item) && separate();
     };
     if (!each_field(object, fields, write)) return false;
     close('}', empty);
@@ -531,71 +653,8 @@ class Encoder {
   std::uint32_t options_;
   int depth_ = 0;  // of the recursion: containers, default, enum values
   int level_ = 0;  // of brackets, for the indent
-};
-
-// json_dumps writes into one buffer per thread; while user code of an outer call runs, inner calls (and, with
-// the GIL given away, nobody else) get their own.
-struct Scratch {
-  OutBuffer buffer;
-  bool busy = false;
-};
-thread_local Scratch scratch;
-constexpr std::size_t kKeepBytes = 256 * 1024;
-
-PyObject* dumps(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-  if (nargs != 1) {
-    PyErr_Format(PyExc_TypeError, "json_dumps() takes 1 positional argument, %zd given", nargs);
-    return nullptr;
-  }
-  PyObject* fallback = nullptr;
-  std::uint32_t options = 0;
-  const Py_ssize_t nkw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
-  for (Py_ssize_t i = 0; i < nkw; ++i) {
-    PyObject* name = PyTuple_GET_ITEM(kwnames, i);
-    PyObject* given = args[nargs + i];
-    if (PyUnicode_CompareWithASCIIString(name, "default") == 0) {
-      fallback = given;
-    } else if (PyUnicode_CompareWithASCIIString(name, "option") == 0) {
-      if (given == Py_None) continue;
-      if (!PyLong_Check(given)) {
-        PyErr_Format(PyExc_TypeError, "option must be an int of OPT_ flags, not %.100s", Py_TYPE(given)->tp_name);
-        return nullptr;
-      }
-      const unsigned long wanted = PyLong_AsUnsignedLong(given);
-      if ((wanted & ~static_cast<unsigned long>(kJsonAllOptions)) != 0) {
-        PyErr_Clear();
-        PyErr_SetString(PyExc_ValueError, "option has bits that no OPT_ flag has");
-        return nullptr;
-      }
-      options = static_cast<std::uint32_t>(wanted);
-    } else {
-      PyErr_Format(PyExc_TypeError, "json_dumps() got an unexpected keyword argument '%U'", name);
-      return nullptr;
-    }
-  }
-  if (scratch.busy) {
-    OutBuffer own;
-    if (json_encode(args[0], &own, fallback, options) < 0) return nullptr;
-    return PyBytes_FromStringAndSize(own.data(), static_cast<Py_ssize_t>(own.size()));
-  }
-  Scratch& mine = scratch;
-  mine.busy = true;
-  PyObject* result = nullptr;
-  if (json_encode(args[0], &mine.buffer, fallback, options) == 0)
-    result = PyBytes_FromStringAndSize(mine.buffer.data(), static_cast<Py_ssize_t>(mine.buffer.size()));
-  mine.buffer.clear();
-  mine.buffer.shrink(kKeepBytes);
-  mine.busy = false;
-  return result;
-}
-
-PyMethodDef dumps_methods[] = {
-    {"json_dumps", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(dumps)), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("json_dumps(obj, *, default=None, option=0)\n--\n\nEncode obj as JSON in UTF-8 bytes.\n\n"
-               "default is called with every object that has no JSON form. option is a sum of OPT_ flags.\n"
-               "Raises TypeError for objects and keys without a JSON form, ValueError for NaN and infinities\n"
-               "(unless OPT_ALLOW_NAN, which writes null), for lone surrogates, and for nesting beyond 254 levels.")},
-    {nullptr, nullptr, 0, nullptr},
+  JsonSink sink_ = nullptr;
+  void* sink_arg_ = nullptr;
 };
 
 }  // namespace
@@ -609,40 +668,59 @@ int json_encode(PyObject* object, OutBuffer* out, PyObject* fallback, std::uint3
   }
 }
 
+int json_encode_to(PyObject* object, JsonSink sink, void* arg, PyObject* fallback, std::uint32_t options) {
+  try {
+    OutBuffer buffer;
+    buffer.reserve(kJsonPiece + kJsonPiece / 4);
+    return Encoder(buffer, fallback, options, sink, arg).run(object) ? 0 : -1;
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+    return -1;
+  }
+}
+
+int json_encode_chain(PyObject* object, Chain* chain, SlabPool* pool, PyObject* fallback, std::uint32_t options) {
+  struct Target {
+    Chain text;
+    SlabPool* pool;
+  } target{{}, pool};
+  const JsonSink append = [](void* arg, const char* data, std::size_t size) -> int {
+    auto& to = *static_cast<Target*>(arg);
+    try {
+      for (std::size_t at = 0; at < size; at += kJsonPiece) {
+        to.text.append(Slice::copied(*to.pool, {data + at, std::min(kJsonPiece, size - at)}));
+      }
+      return 0;
+    } catch (const std::bad_alloc&) {
+      PyErr_NoMemory();
+      return -1;
+    }
+  };
+  if (json_encode_to(object, append, &target, fallback, options) < 0) return -1;
+  try {
+    chain->append(std::move(target.text));
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+    return -1;
+  }
+  return 0;
+}
+
 namespace detail {
 
-bool add_json_encoder(PyObject* module) {
+bool init_json_encoder() {
   PyDateTime_IMPORT;
   if (!PyDateTimeAPI) return false;
   if (!names.value) {
-    const auto intern = [](PyObject*& slot, const char* text) { return (slot = PyUnicode_InternFromString(text)); };
+    const auto intern = [](PyObject*& slot, const char* text) {
+      return (slot = PyUnicode_InternFromString(text));
+    };
     if (!intern(names.items, "items") || !intern(names.int_, "int") || !intern(names.to_json, "to_json") ||
         !intern(names.to_python, "to_python") || !intern(names.pydantic, "__pydantic_serializer__") ||
         !intern(names.dataclass, "__dataclass_fields__") || !intern(names.field_type, "_field_type") ||
         !intern(names.json, "json") || !(names.sixty_four = PyLong_FromLong(64)) ||
         !(names.mode_json = Py_BuildValue("(s)", "mode")) || !intern(names.value, "_value_"))
       return false;
-  }
-  if (PyModule_AddFunctions(module, dumps_methods) < 0) return false;
-  static constexpr struct {
-    const char* name;
-    std::uint32_t value;
-  } kOptions[] = {
-      {"OPT_ALLOW_NAN", kJsonAllowNan},
-      {"OPT_APPEND_NEWLINE", kJsonAppendNewline},
-      {"OPT_ENSURE_ASCII", kJsonEnsureAscii},
-      {"OPT_INDENT_2", kJsonIndent2},
-      {"OPT_NAIVE_UTC", kJsonNaiveUtc},
-      {"OPT_NON_STR_KEYS", kJsonNonStringKeys},
-      {"OPT_OMIT_MICROSECONDS", kJsonOmitMicroseconds},
-      {"OPT_PASSTHROUGH_DATACLASS", kJsonPassthroughDataclass},
-      {"OPT_PASSTHROUGH_DATETIME", kJsonPassthroughDatetime},
-      {"OPT_PASSTHROUGH_SUBCLASS", kJsonPassthroughSubclass},
-      {"OPT_SORT_KEYS", kJsonSortKeys},
-      {"OPT_UTC_Z", kJsonUtcZ},
-  };
-  for (const auto& option : kOptions) {
-    if (PyModule_AddIntConstant(module, option.name, static_cast<long>(option.value)) < 0) return false;
   }
   return true;
 }

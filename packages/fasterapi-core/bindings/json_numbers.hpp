@@ -17,11 +17,26 @@ inline constexpr char kPairs[] =
 
 inline unsigned digit_count(std::uint64_t value) noexcept {
   // log10 from log2: 1233 / 4096 is just above log10(2); one comparison corrects it.
-  static constexpr std::uint64_t kPowers[] = {
-      0,          10,          100,          1000,          10000,          100000,          1000000,
-      10000000,   100000000,   1000000000,   10000000000,   100000000000,   1000000000000,   10000000000000,
-      100000000000000, 1000000000000000, 10000000000000000, 100000000000000000, 1000000000000000000,
-      10000000000000000000u};
+  static constexpr std::uint64_t kPowers[] = {0,
+                                              10,
+                                              100,
+                                              1000,
+                                              10000,
+                                              100000,
+                                              1000000,
+                                              10000000,
+                                              100000000,
+                                              1000000000,
+                                              10000000000,
+                                              100000000000,
+                                              1000000000000,
+                                              10000000000000,
+                                              100000000000000,
+                                              1000000000000000,
+                                              10000000000000000,
+                                              100000000000000000,
+                                              1000000000000000000,
+                                              10000000000000000000u};
   const auto bits = 64u - static_cast<unsigned>(__builtin_clzll(value | 1));
   const unsigned guess = bits * 1233 >> 12;
   return guess + (value >= kPowers[guess]);
@@ -57,34 +72,9 @@ inline char* put_signed(char* at, std::int64_t value) noexcept {
   return put_unsigned(at, 0 - static_cast<std::uint64_t>(value));
 }
 
-/// A finite double as float.__repr__ writes it: at most 25 bytes.
-inline char* put_double(char* at, double value) noexcept {
-  if (std::signbit(value)) {
-    *at++ = '-';
-    value = -value;
-  }
-  if (value == 0.0) {
-    std::memcpy(at, "0.0", 3);
-    return at + 3;
-  }
-  if (value >= 1e-3 && value < 1e11) {
-    // A decimal of at most 15 digits that reads back as `value` is the only one, so once its trailing
-    // zeros are gone it is the shortest form. m / 1e4 is correctly rounded: both sides are exact.
-    const double scaled = value * 1e4;
-    const auto m = static_cast<std::uint64_t>(scaled + 0.5);
-    if (static_cast<double>(m) / 1e4 == value) {
-      at = put_unsigned(at, m / 10000);
-      *at++ = '.';
-      const auto fraction = static_cast<unsigned>(m % 10000);
-      std::memcpy(at, detail::kPairs + 2 * (fraction / 100), 2);
-      std::memcpy(at + 2, detail::kPairs + 2 * (fraction % 100), 2);
-      int n = 4;
-      while (n > 1 && at[n - 1] == '0') --n;
-      return at + n;
-    }
-  }
-  char text[32];
-  const char* end = std::to_chars(text, text + sizeof text, value, std::chars_format::scientific).ptr;
+namespace detail {
+/// Shortest digits, from the scientific form of std::to_chars, as float.__repr__ lays them out.
+inline char* put_shortest(char* at, const char* text, const char* end) noexcept {
   // text is d[.ddd]e[+-]dd[d]: take the digits and the exponent apart
   const char* e = end - 1;
   while (*e != 'e') --e;
@@ -126,6 +116,49 @@ inline char* put_double(char* at, double value) noexcept {
     copy(digits + exponent + 1, n - exponent - 1);
   }
   return at;
+}
+}  // namespace detail
+
+/// A finite double as float.__repr__ writes it: at most 25 bytes.
+inline char* put_double(char* at, double value) noexcept {
+  if (std::signbit(value)) {
+    *at++ = '-';
+    value = -value;
+  }
+  if (value == 0.0) {
+    std::memcpy(at, "0.0", 3);
+    return at + 3;
+  }
+  if (value >= 1e-3 && value < 1e11) {
+    // A decimal of at most 15 digits that reads back as `value` is the only one, so once its trailing
+    // zeros are gone it is the shortest form. m / 1e4 is correctly rounded: both sides are exact.
+    const double scaled = value * 1e4;
+    const auto m = static_cast<std::uint64_t>(scaled + 0.5);
+    if (static_cast<double>(m) / 1e4 == value) {
+      at = put_unsigned(at, m / 10000);
+      *at++ = '.';
+      const auto fraction = static_cast<unsigned>(m % 10000);
+      std::memcpy(at, detail::kPairs + 2 * (fraction / 100), 2);
+      std::memcpy(at + 2, detail::kPairs + 2 * (fraction % 100), 2);
+      int n = 4;
+      while (n > 1 && at[n - 1] == '0') --n;
+      return at + n;
+    }
+  }
+  char text[32];
+  const char* end = std::to_chars(text, text + sizeof text, value, std::chars_format::scientific).ptr;
+  return detail::put_shortest(at, text, end);
+}
+
+/// The same for the shortest form of a single.
+inline char* put_float(char* at, float value) noexcept {
+  if (std::signbit(value)) {
+    *at++ = '-';
+    value = -value;
+  }
+  char text[32];
+  const char* end = std::to_chars(text, text + sizeof text, value, std::chars_format::scientific).ptr;
+  return detail::put_shortest(at, text, end);
 }
 
 }  // namespace fasterapi::core::json

@@ -39,6 +39,15 @@ class Writer {
   std::size_t size() const noexcept { return static_cast<std::size_t>(at_ - out_.data()); }
   void truncate(std::size_t size) noexcept { at_ = out_.data() + size; }
 
+  const char* data() const noexcept { return out_.data(); }
+  /// Drops the first `n` bytes of the buffer. What truncate() and abandon() then go back to has moved.
+  void erase_front(std::size_t n) noexcept {
+    out_.commit(at_);
+    out_.erase_front(n);
+    at_ = out_.data() + out_.size();
+    start_ = 0;
+  }
+
   void close() noexcept { out_.commit(at_); }
   void abandon() noexcept { out_.truncate(start_); }
 
@@ -151,11 +160,14 @@ class Writer {
   __attribute__((noinline)) bool wide(PyObject* text, bool ensure_ascii) {
     switch (PyUnicode_KIND(text)) {
       case PyUnicode_1BYTE_KIND:
-        return transcode(static_cast<const Py_UCS1*>(PyUnicode_DATA(text)), PyUnicode_GET_LENGTH(text), ensure_ascii);
+        return transcode(static_cast<const Py_UCS1*>(PyUnicode_DATA(text)), PyUnicode_GET_LENGTH(text),
+                         ensure_ascii);
       case PyUnicode_2BYTE_KIND:
-        return transcode(static_cast<const Py_UCS2*>(PyUnicode_DATA(text)), PyUnicode_GET_LENGTH(text), ensure_ascii);
+        return transcode(static_cast<const Py_UCS2*>(PyUnicode_DATA(text)), PyUnicode_GET_LENGTH(text),
+                         ensure_ascii);
       default:
-        return transcode(static_cast<const Py_UCS4*>(PyUnicode_DATA(text)), PyUnicode_GET_LENGTH(text), ensure_ascii);
+        return transcode(static_cast<const Py_UCS4*>(PyUnicode_DATA(text)), PyUnicode_GET_LENGTH(text),
+                         ensure_ascii);
     }
   }
 

@@ -4,6 +4,7 @@
 #include <fasterapi/core/error.hpp>
 #include <fasterapi/core/tls.hpp>
 
+#include "buffer.hpp"
 #include "future.hpp"
 #include "json.hpp"
 #include "log.hpp"
@@ -20,9 +21,10 @@ Reactor* api_current_reactor();
 namespace {
 
 Api table{
-    sizeof(Api),        FASTERAPI_CORE_ABI, api_current_reactor, api_current_loop, nullptr,     future_new,
-    future_set_result,  future_set_exception, future_done,       future_on_cancel, task_call,   task_cancel,
-    json_encode,        json_decode,        kLayout,              call_new,
+    sizeof(Api), FASTERAPI_CORE_ABI, api_current_reactor,  api_current_loop, nullptr,
+    future_new,  future_set_result,  future_set_exception, future_done,      future_on_cancel,
+    task_call,   task_cancel,        json_encode,          json_decode,      kLayout,
+    call_new,    slice_to_python,    json_encode_chain,
 };
 
 PyObject* python_task_call(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
@@ -67,8 +69,9 @@ NB_MODULE(_core, m) {
   nb::exception<Error>(m, "NativeError", PyExc_RuntimeError);
   api = &table;
   PyObject* module = m.ptr();
-  if (!init_runtime() || !add_log(module) || !add_handles(module) || !add_loop(module) || !add_future(module) || !add_native_task(module) ||
-      !add_bridge(module) || !add_json(module) || PyModule_AddFunctions(module, functions) < 0)
+  if (!init_runtime() || !add_log(module) || !add_handles(module) || !add_loop(module) || !add_future(module) ||
+      !add_native_task(module) || !add_bridge(module) || !add_json(module) || !add_buffer(module) ||
+      PyModule_AddFunctions(module, functions) < 0)
     nb::raise_python_error();
   table.future_type = FutureType;
   m.attr("_C_API") = nb::steal(PyCapsule_New(&table, "fasterapi_core._core._C_API", nullptr));

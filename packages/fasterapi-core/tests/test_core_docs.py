@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 CORE = Path(__file__).resolve().parent.parent
-PAGES = sorted((CORE / "docs").glob("*.md"))
+PAGES = [CORE / "docs" / name for name in ("futures.md", "memory.md") if (CORE / "docs" / name).exists()]
 
 
 def examples() -> str:

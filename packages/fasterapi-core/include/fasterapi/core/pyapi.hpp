@@ -11,6 +11,7 @@
 
 #include <fasterapi/core/buffer.hpp>
 #include <fasterapi/core/reactor.hpp>
+#include <fasterapi/core/slice.hpp>
 #include <fasterapi/core/stream.hpp>
 #include <fasterapi/core/version.hpp>
 
@@ -22,8 +23,8 @@ using TaskDone = void (*)(void* arg, PyObject* result, PyObject* exception) noex
 
 enum JsonOption : std::uint32_t {
   kJsonNone = 0,
-  kJsonAllowNan = 1,         // NaN and infinities as null when unset they raise ValueError
-  kJsonNonStringKeys = 2,    // int, float, bool, None, UUID, date keys become strings
+  kJsonAllowNan = 1,       // NaN and infinities as null when unset they raise ValueError
+  kJsonNonStringKeys = 2,  // int, float, bool, None, UUID, date keys become strings
   kJsonSortKeys = 4,
   kJsonEnsureAscii = 8,
 };
@@ -46,8 +47,8 @@ struct Api {
 
   // ---- futures (fasterapi_core.Future, awaitable in any asyncio loop)
   PyTypeObject* future_type;
-  PyObject* (*future_new)(PyObject* loop);  // borrows loop; nullptr takes the running one
-  int (*future_set_result)(PyObject* future, PyObject* value);       // no-op (0) when done or cancelled
+  PyObject* (*future_new)(PyObject* loop);                      // borrows loop; nullptr takes the running one
+  int (*future_set_result)(PyObject* future, PyObject* value);  // no-op (0) when done or cancelled
   int (*future_set_exception)(PyObject* future, PyObject* exception);
   int (*future_done)(PyObject* future);
   /// Called when somebody cancels the future while it is pending (once). nullptr forgets it.
@@ -73,6 +74,14 @@ struct Api {
   /// future_new() as fasterapi_core._core.Call: what an awaitable function of a driver returns. Besides being
   /// a Future, asyncio.create_task() takes it for the coroutine that such a function would have returned.
   PyObject* (*call_new)(PyObject* loop);
+
+  // ---- native memory
+  /// fasterapi_core.Buffer over the slice's block, without a copy; object and memoryviews keep the block alive.
+  /// Touch the slice's pool only with the GIL from then on: it guards the block's count.
+  PyObject* (*slice_to_python)(const Slice& slice);
+  /// json_encode() into blocks of `pool`, at the end of `chain`, about 64 KiB each: no contiguous text.
+  int (*json_encode_chain)(PyObject* object, Chain* chain, SlabPool* pool, PyObject* fallback,
+                           std::uint32_t options);
 };
 
 inline const Api* api = nullptr;
@@ -86,9 +95,8 @@ inline bool import_core() {
     return false;
   }
   if (table->layout != kLayout) {
-    PyErr_SetString(PyExc_ImportError,
-                    "built against other headers of fasterapi-core " FASTERAPI_CORE_VERSION
-                    " than the one installed: rebuild this package");
+    PyErr_SetString(PyExc_ImportError, "built against other headers of fasterapi-core " FASTERAPI_CORE_VERSION
+                                       " than the one installed: rebuild this package");
     return false;
   }
   api = table;
