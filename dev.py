@@ -184,11 +184,12 @@ def missing_packages(extra: Sequence[str] = ()) -> list[str]:
     """Debian names of what is not here."""
     headers = {
         "libssl-dev": "openssl/ssl.h",
+        "zlib1g-dev": "zlib.h",
         f"python3.{sys.version_info[1]}-dev": "Python.h",
         "libgtest-dev": "gtest/gtest.h",
         "libbenchmark-dev": "benchmark/benchmark.h",
     }
-    wanted = [name for name in headers if name.startswith(("libssl", "python")) or name in extra]
+    wanted = [name for name in headers if name.startswith(("libssl", "zlib", "python")) or name in extra]
     flag = f"-I{sysconfig.get_path('include')}"
     need = ["g++", *wanted] if compiler() is None else []
     if not need:

@@ -14,6 +14,7 @@
 
 #include "asgi_exchange.hpp"
 #include "plan.hpp"
+#include "websocket.hpp"
 
 namespace nb = nanobind;
 
@@ -416,7 +417,11 @@ constexpr std::size_t kHeads = 16;
 // ---------------------------------------------------------------- handler
 
 AsgiHandler::AsgiHandler(PyServer& owner, PyObject* app, AsgiOptions options, PyObject* report)
-    : owner(owner), app_(Ref::borrow(app)), report_(Ref::borrow(report)), scopes_(std::move(options)) {}
+    : owner(owner),
+      app_(Ref::borrow(app)),
+      report_(Ref::borrow(report)),
+      websockets_(options.websockets),
+      scopes_(std::move(options)) {}
 
 void AsgiHandler::report(PyObject* exception) noexcept {
   if (!report_ || report_.get() == Py_None) {
@@ -437,9 +442,8 @@ void AsgiHandler::report(const char* text) noexcept {
 }
 
 void AsgiHandler::handle(Transaction& tx) noexcept {
-  if (FASTERAPI_UNLIKELY(tx.head.upgrade) && equals_lower(tx.head.find("upgrade"), "websocket"))
-    return tx.respond(403, "text/plain; charset=utf-8", {},
-                      "WebSocket is not supported by this version of fasterapi-http\n");
+  if (FASTERAPI_UNLIKELY(tx.head.upgrade) && websockets_ && ws::asks_for_websocket(tx.head))
+    return handle_websocket(tx);
   Ref scope(scopes_.build(tx));
   Ref exchange(scope ? reinterpret_cast<PyObject*>(make_exchange(tx, *this)) : nullptr);
   Ref receive(exchange ? PyCFunction_New(&receive_method, exchange.get()) : nullptr);
@@ -459,6 +463,16 @@ void AsgiHandler::handle(Transaction& tx) noexcept {
     Ref raised(core::py::take_exception());
     if (raised) application_done(arg, nullptr, raised.get());
   }
+}
+
+void AsgiHandler::handle_websocket(Transaction& tx) noexcept {
+  ws::Handshake handshake;
+  if (!grant_handshake(tx, handshake)) return;
+  Ref scope(scopes_.build(tx));
+  if (scope) return serve_websocket(tx, *this, app_.get(), scope.get(), std::move(handshake));
+  Ref raised(core::py::take_exception());
+  report(raised.get());
+  tx.respond_error(500, "Internal Server Error");
 }
 
 std::shared_ptr<const AsgiHead> AsgiHandler::head_of(int status, PyObject* headers, std::int64_t& length,
@@ -567,23 +581,26 @@ void bind_asgi(nb::module_& module);
 
 void bind_asgi(nb::module_& module) {
   exchange_type = add_type(module.ptr(), exchange_spec);
-  if (!exchange_type || !names.init()) nb::raise_python_error();
+  if (!exchange_type || !names.init() || !init_websocket(module.ptr())) nb::raise_python_error();
   module.def(
       "host_asgi",
       [](PyServer& server, nb::callable app, std::string root_path, std::string scheme, nb::object state,
-         bool proxy_headers, std::vector<std::string> trusted, nb::object report) {
+         bool proxy_headers, std::vector<std::string> trusted, nb::object report, bool websockets) {
         AsgiOptions options;
         options.root_path = std::move(root_path);
         options.scheme = std::move(scheme);
         if (!state.is_none()) options.state = Ref::borrow(state.ptr());
         options.proxy_headers = proxy_headers;
         options.trusted = std::move(trusted);
-        server.server.set_fallback(
-            std::make_shared<AsgiHandler>(server, app.ptr(), std::move(options), report.ptr()), true);
+        options.websockets = websockets;
+        auto handler = std::make_shared<AsgiHandler>(server, app.ptr(), std::move(options), report.ptr());
+        if (websockets) server.server.set_websocket(handler);
+        server.server.set_fallback(std::move(handler), true);
       },
       nb::arg("server"), nb::arg("app"), nb::arg("root_path") = "", nb::arg("scheme") = "http",
       nb::arg("state").none() = nb::none(), nb::arg("proxy_headers") = false,
-      nb::arg("trusted") = std::vector<std::string>{}, nb::arg("report").none() = nb::none());
+      nb::arg("trusted") = std::vector<std::string>{}, nb::arg("report").none() = nb::none(),
+      nb::arg("websockets") = true);
 }
 
 }  // namespace fasterapi::http::py

@@ -35,6 +35,7 @@ struct AsgiOptions {
   Ref state;                         // dict to copy into each scope, or empty
   std::vector<std::string> trusted;  // peers whose X-Forwarded-* fields count; "*" is everybody
   bool proxy_headers = false;
+  bool websockets = true;  // else handshakes are requests like any other
 };
 
 /// Builds `scope` dicts for one server.
@@ -83,6 +84,7 @@ class AsgiHandler final : public RequestHandler {
  public:
   AsgiHandler(PyServer& owner, PyObject* app, AsgiOptions options, PyObject* report);
   void handle(Transaction& tx) noexcept override;
+  bool takes_websockets() const noexcept { return websockets_; }
 
   /// The head for (status, headers); `length` is the announced one or -1, `close` set by a Connection: close
   /// field. Null with a Python exception set when something is not a valid header.
@@ -95,7 +97,10 @@ class AsgiHandler final : public RequestHandler {
   PyServer& owner;
 
  private:
+  void handle_websocket(Transaction& tx) noexcept;
+
   Ref app_, report_;
+  bool websockets_;
   ScopeBuilder scopes_;
   std::vector<std::shared_ptr<const AsgiHead>> heads_;
   std::size_t next_head_ = 0;

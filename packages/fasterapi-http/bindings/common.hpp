@@ -40,6 +40,7 @@ struct PythonSide {
   PyObject* http_exception = nullptr;     // class
   PyObject* route_conflict = nullptr;     // class
   PyObject* client_disconnect = nullptr;  // class
+  PyObject* ws_disconnected = nullptr;    // class
   PyObject* address = nullptr;            // namedtuple class (host, port)
   PyObject* url = nullptr;                // class URL(str)
   PyObject* state = nullptr;              // class State()

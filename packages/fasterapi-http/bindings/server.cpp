@@ -214,7 +214,15 @@ void set_asgi(PyServer& self, nb::object app) {
   if (!make_asgi_handler) raise(PyExc_NotImplementedError, "this build of fasterapi-http has no ASGI support");
   auto handler = make_asgi_handler(self, app.ptr());
   if (!handler) nb::raise_python_error();
+  self.server.set_websocket(handler);
   self.server.set_fallback(std::move(handler), true);
+}
+
+/// An application for the handshakes alone; everything else stays with the routes.
+void set_websocket_app(PyServer& self, nb::object app) {
+  auto handler = make_asgi_handler(self, app.ptr());
+  if (!handler) nb::raise_python_error();
+  self.server.set_websocket(std::move(handler));
 }
 
 void attach(PyServer& self) {
@@ -278,7 +286,8 @@ void bind_server(nb::module_& module) {
       .def(
           "__init__",
           [](PyServer* self, nb::dict limits, const std::string& server_header, bool date_header,
-             bool redirect_slashes, std::string_view order) {
+             bool redirect_slashes, std::string_view order, bool ws_per_message_deflate, int ws_deflate_window,
+             std::vector<std::string> ws_allowed_origins) {
             if (!valid_field_value(server_header))
               raise(PyExc_ValueError, "server_header must not contain control characters");
             ServerOptions options;
@@ -289,10 +298,16 @@ void bind_server(nb::module_& module) {
             options.order = one_of<RouteOrder>(
                 order, {{"registration", RouteOrder::registration}, {"specificity", RouteOrder::specificity}},
                 "order");
+            if (ws_deflate_window && (ws_deflate_window < 9 || ws_deflate_window > 15))
+              raise(PyExc_ValueError, "ws_deflate_window is 0 or from 9 to 15");
+            options.websocket.deflate = ws_per_message_deflate;
+            options.websocket.deflate_window_bits = ws_deflate_window;
+            options.websocket.allowed_origins = std::move(ws_allowed_origins);
             new (self) PyServer(std::move(options));
           },
           nb::arg("limits"), nb::arg("server_header"), nb::arg("date_header"), nb::arg("redirect_slashes"),
-          nb::arg("order"))
+          nb::arg("order"), nb::arg("ws_per_message_deflate"), nb::arg("ws_deflate_window"),
+          nb::arg("ws_allowed_origins"))
       .def("_bind", [](nb::handle self) { nb::cast<PyServer&>(self).self = self.ptr(); })
       .def("_add_route", &add_route, nb::arg("methods"), nb::arg("path"), nb::arg("endpoint"), nb::arg("mode"),
            nb::arg("args"), nb::arg("status"), nb::arg("media_type"), nb::arg("encode"), nb::arg("headers"),
@@ -325,6 +340,7 @@ void bind_server(nb::module_& module) {
           nb::arg("callback").none())
       .def("_set_access_log", &set_access_log, nb::arg("callback").none())
       .def("_set_asgi", &set_asgi)
+      .def("_set_websocket_app", &set_websocket_app)
       .def_prop_rw(
           "app", [](PyServer& self) { return self.app ? nb::borrow(self.app.get()) : nb::none(); },
           [](PyServer& self, nb::object app) { self.app = Ref::borrow(app.is_none() ? nullptr : app.ptr()); },
@@ -361,6 +377,7 @@ void configure(nb::kwargs parts) {
   python.state = take("state");
   python.drive_stream = take("drive_stream");
   python.client_disconnect = take("client_disconnect");
+  python.ws_disconnected = take("ws_disconnected");
   python.identity = take("identity");
   python.cancelled = take("cancelled");
   python.report = take("report");

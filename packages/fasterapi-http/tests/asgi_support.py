@@ -52,7 +52,8 @@ class Hosted:
         app = as_asgi3(self._app)
         lifespan = Lifespan(app, self._options.pop("lifespan", "auto"))
         assert await lifespan.startup()
-        self.server = Server(limits=self._limits, redirect_slashes=False)
+        server_options = self._options.pop("server_options", {})
+        self.server = Server(limits=self._limits, redirect_slashes=False, **server_options)
         host_asgi(self.server, app, state=lifespan.state, report=self.errors.append, **self._options)
         await self.server.start("127.0.0.1", 0)
         self.port = self.server.port

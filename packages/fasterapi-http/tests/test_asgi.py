@@ -519,19 +519,6 @@ def test_tasks_timeouts_and_groups_work(host: Any) -> None:
     assert get(host(app)).body == b"42"
 
 
-def test_websockets_are_refused_clearly(host: Any) -> None:
-    @http_only
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        raise AssertionError("never called")
-
-    fields = (
-        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n"
-    )
-    answer = get(host(app), headers=fields)
-    assert answer.status == 403
-    assert b"WebSocket" in answer.body
-
-
 def test_asgi2_applications_are_wrapped(host: Any) -> None:
     class App:
         def __init__(self, scope: Any) -> None:

@@ -15,7 +15,7 @@ import uuid as _uuid  # noqa: E402
 from . import _cookies, _http  # noqa: E402
 from ._datastructures import URL, Address, State  # noqa: E402
 from ._embed import serve_endpoint, serve_endpoint_blocking  # noqa: E402
-from ._exceptions import ClientDisconnect, HTTPException, RouteConflict  # noqa: E402
+from ._exceptions import ClientDisconnect, HTTPException, RouteConflict, WebSocketDisconnected  # noqa: E402
 from ._http import (  # noqa: E402
     Headers,
     HTMLResponse,
@@ -48,6 +48,7 @@ _http.configure(
     state=State,
     drive_stream=drive_stream,
     client_disconnect=ClientDisconnect,
+    ws_disconnected=WebSocketDisconnected,
     identity=lambda value: value,
     cancelled=_asyncio.CancelledError,
     report=report,
@@ -80,6 +81,7 @@ __all__ = [
     "StreamingResponse",
     "SyncRequest",
     "URL",
+    "WebSocketDisconnected",
     "run",
     "serve_endpoint",
     "serve_endpoint_blocking",

@@ -78,6 +78,23 @@ def _print_version(context: click.Context, _parameter: click.Parameter, value: b
     "--limit-max-body", "max_body_size", type=int, default=10 * 1024 * 1024, help="Bytes of a request body."
 )
 @click.option(
+    "--ws",
+    type=click.Choice(["auto", "none"]),
+    default="auto",
+    help="Whether WebSocket handshakes are taken.",
+)
+@click.option("--ws-max-size", type=int, default=1024 * 1024, help="Bytes of a WebSocket message.")
+@click.option("--ws-max-queue", type=int, default=16, help="Messages that wait before reading pauses.")
+@click.option("--ws-ping-interval", type=float, default=20.0, help="Seconds between pings; 0: none.")
+@click.option("--ws-ping-timeout", type=float, default=20.0, help="Seconds to answer a ping; 0: any.")
+@click.option("--ws-per-message-deflate", type=bool, default=True, help="Compress for clients that can.")
+@click.option(
+    "--ws-allowed-origin",
+    "ws_allowed_origins",
+    multiple=True,
+    help="Origin that may connect with cookies, '*' for all; default: this host's own pages.",
+)
+@click.option(
     "--timeout-keep-alive", type=float, default=30.0, help="Seconds that an idle connection stays open."
 )
 @click.option(

@@ -3,6 +3,7 @@
 FasterAPIError (fasterapi_core)
 └── RouteConflict     two routes that would hide each other
 ClientDisconnect      the client left while its request was being read
+└── WebSocketDisconnected   something was sent to a WebSocket whose client has left
 HTTPException         an answer, raised: status_code, detail, headers
 """
 
@@ -22,6 +23,13 @@ class RouteConflict(FasterAPIError):
 
 class ClientDisconnect(Exception):
     """The client went away while its request was being read."""
+
+
+class WebSocketDisconnected(ClientDisconnect, OSError):
+    """Something was sent to a WebSocket whose client has left, before the application was told.
+
+    An OSError, which frameworks turn into their own exception (Starlette: ``WebSocketDisconnect`` 1006).
+    """
 
 
 class HTTPException(Exception):

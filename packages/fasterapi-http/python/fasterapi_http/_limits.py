@@ -46,6 +46,20 @@ class Limits:
     """An idle connection is closed after this."""
     max_pipelined: int = 16
     """Requests of one connection that may wait while one is answered."""
+    max_ws_message_bytes: int = 1024 * 1024
+    """A WebSocket message, all its fragments together and after inflating [close code 1009]."""
+    max_ws_fragments: int = 64
+    """Frames of one WebSocket message [1008]."""
+    max_ws_queue: int = 16
+    """Messages that wait for the application before reading pauses."""
+    max_ws_inflate_ratio: int = 100
+    """Bytes out per byte in of a compressed message beyond 1 MiB; 0: any [1009]."""
+    ws_ping_interval_ms: int = 20_000
+    """Between the pings of a WebSocket; 0: none."""
+    ws_ping_timeout_ms: int = 20_000
+    """A WebSocket that does not answer a ping for this long is closed; 0: never [1011]."""
+    ws_close_timeout_ms: int = 10_000
+    """For the peer to answer a close frame."""
     max_connections: int = 0
     """Open connections; 0: 80 % of the descriptor limit [503]."""
     max_connections_per_address: int = 0

@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import fasterapi_core
 
@@ -58,6 +58,13 @@ class Options:
     timeout_keep_alive: float = 30.0
     timeout_graceful_shutdown: float = 30.0
     max_body_size: int = 10 * 1024 * 1024
+    ws: Literal["auto", "none"] = "auto"
+    ws_max_size: int = 1024 * 1024
+    ws_max_queue: int = 16
+    ws_ping_interval: float | None = 20.0
+    ws_ping_timeout: float | None = 20.0
+    ws_per_message_deflate: bool = True
+    ws_allowed_origins: list[str] = field(default_factory=list)
     app_dir: str | None = ""
     factory: bool = False
 
@@ -67,6 +74,10 @@ class Options:
             max_body_bytes=self.max_body_size,
             keep_alive_ms=int(self.timeout_keep_alive * 1000),
             max_connections=self.limit_concurrency or 0,
+            max_ws_message_bytes=self.ws_max_size,
+            max_ws_queue=self.ws_max_queue,
+            ws_ping_interval_ms=int((self.ws_ping_interval or 0) * 1000),
+            ws_ping_timeout_ms=int((self.ws_ping_timeout or 0) * 1000),
         )
 
     def to_json(self) -> str:
@@ -107,6 +118,13 @@ def run(
     timeout_keep_alive: float = 30.0,
     timeout_graceful_shutdown: float = 30.0,
     max_body_size: int = 10 * 1024 * 1024,
+    ws: Literal["auto", "none"] = "auto",
+    ws_max_size: int = 1024 * 1024,
+    ws_max_queue: int = 16,
+    ws_ping_interval: float | None = 20.0,
+    ws_ping_timeout: float | None = 20.0,
+    ws_per_message_deflate: bool = True,
+    ws_allowed_origins: Sequence[str] = (),
     app_dir: str | None = "",
     factory: bool = False,
 ) -> None:
@@ -118,6 +136,11 @@ def run(
     (default: environment FORWARDED_ALLOW_IPS, else 127.0.0.1) names the peers whose X-Forwarded-* fields count.
     ``limit_max_requests`` ends a process after so many requests (a supervisor starts another). ``log_config`` is a
     file for ``logging.config``: JSON for ``dictConfig``, anything else for ``fileConfig``.
+
+    WebSockets: messages of at most ``ws_max_size`` bytes, ``ws_max_queue`` of them waiting; a ping every
+    ``ws_ping_interval`` seconds that must be answered within ``ws_ping_timeout`` (0 or None: never);
+    ``ws_allowed_origins`` are the pages besides this host's own that may connect with cookies. ``ws="none"`` makes
+    handshakes requests like any other.
 
     Raises SystemExit with code 3 when the application cannot be imported or started, 1 when the address cannot be
     bound.
@@ -154,6 +177,13 @@ def run(
         timeout_keep_alive=timeout_keep_alive,
         timeout_graceful_shutdown=timeout_graceful_shutdown,
         max_body_size=max_body_size,
+        ws=ws,
+        ws_max_size=ws_max_size,
+        ws_max_queue=ws_max_queue,
+        ws_ping_interval=ws_ping_interval,
+        ws_ping_timeout=ws_ping_timeout,
+        ws_per_message_deflate=ws_per_message_deflate,
+        ws_allowed_origins=list(ws_allowed_origins),
         app_dir=app_dir,
         factory=factory,
     )
@@ -269,6 +299,8 @@ async def _serve(
         server_header=options.server_header,
         date_header=options.date_header,
         redirect_slashes=False,
+        ws_per_message_deflate=options.ws_per_message_deflate,
+        ws_allowed_origins=options.ws_allowed_origins,
     )
     host_asgi(
         server,
@@ -278,6 +310,7 @@ async def _serve(
         proxy_headers=options.proxy_headers,
         trusted=[part.strip() for part in options.forwarded_allow_ips.split(",") if part.strip()],
         report=_report,
+        websockets=options.ws != "none",
     )
     try:
         if sockets:

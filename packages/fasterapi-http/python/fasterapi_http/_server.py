@@ -81,6 +81,11 @@ class Server(NativeServer):
     ``on_error(request, exception)`` hears of exceptions that were answered with 500 (default: logged to
     ``fasterapi.error``). ``asgi`` is asked for whatever no route takes. ``order`` says which of several matching
     routes wins: the first registered, or the most specific (conflicts are then errors).
+
+    WebSocket handshakes go to the ASGI application ``websocket`` (default: ``asgi``), whatever their path. With
+    ``ws_per_message_deflate`` messages are compressed for clients that offer it; ``ws_deflate_window`` 0 shares the
+    windows between connections, 9 to 15 gives each its own of so many bits. Handshakes that carry cookies must come
+    from a page of this host, or of ``ws_allowed_origins`` ("https://host[:port]" each, or "*").
     """
 
     def __init__(
@@ -94,6 +99,10 @@ class Server(NativeServer):
         asgi: Callable[..., Awaitable[None]] | None = None,
         redirect_slashes: bool = True,
         order: Literal["registration", "specificity"] = "registration",
+        websocket: Callable[..., Awaitable[None]] | None = None,
+        ws_per_message_deflate: bool = True,
+        ws_deflate_window: int = 0,
+        ws_allowed_origins: Sequence[str] = (),
     ) -> None:
         self.limits = limits or Limits()
         super().__init__(
@@ -102,6 +111,9 @@ class Server(NativeServer):
             date_header=date_header,
             redirect_slashes=redirect_slashes,
             order=order,
+            ws_per_message_deflate=ws_per_message_deflate,
+            ws_deflate_window=ws_deflate_window,
+            ws_allowed_origins=list(ws_allowed_origins),
         )
         self._bind()
         self._sockets: list[socket.socket] = []
@@ -112,6 +124,8 @@ class Server(NativeServer):
             self._set_on_error(on_error)
         if asgi is not None:
             self._set_asgi(asgi)
+        if websocket is not None:
+            self._set_websocket_app(websocket)
 
     # ---- routes
 

@@ -12,6 +12,8 @@
 #include <fasterapi/core/platform.hpp>
 #include <fasterapi/http/server.hpp>
 
+#include "inbox.hpp"
+
 namespace fasterapi::http {
 namespace {
 
@@ -31,16 +33,12 @@ std::size_t count_heads(std::string_view bytes, std::size_t enough) noexcept {
 
 }  // namespace
 
-struct Connection::Inbox {
-  core::OutBuffer bytes;
-  std::size_t taken = 0;
-  std::string_view rest() const noexcept { return bytes.view().substr(taken); }
-};
-
 Connection::Connection(Server& server)
     : server_(server), stream_(server.reactor(), *this), timer_(&Connection::timer_fired, this) {}
 
-Connection::~Connection() = default;
+Connection::~Connection() {
+  if (tunnel_) tunnel_->on_closed(0);
+}
 
 bool Connection::start(int fd) noexcept {
   since_ = server_.reactor().now();
@@ -158,7 +156,7 @@ bool Connection::begin_request() {
   RequestHead& head = tx.head;
   tx.route_ = server_.route_for(tx);
   if (FASTERAPI_LIKELY(!head.has_body())) {
-    if (FASTERAPI_UNLIKELY(head.expect_continue)) head.expect_continue = false;
+    if (FASTERAPI_UNLIKELY(head.expect_continue | head.upgrade)) unusual_request(tx);
     phase_ = Phase::running;
     return true;
   }
@@ -268,7 +266,10 @@ bool Connection::dispatch() {
     }
     release_active();
     if (FASTERAPI_UNLIKELY(last)) {
-      closing_ = true;
+      if (tunnel_)
+        open_tunnel();
+      else
+        closing_ = true;
       return false;
     }
     return true;
@@ -351,6 +352,7 @@ void Connection::answered(Transaction& transaction) noexcept {
   since_ = server_.reactor().now();
   arm(since_ + static_cast<Nanos>(server_.limits().keep_alive_ms) * kMillisecond);
   if (last || (server_.draining_ && !inbox_)) {
+    if (tunnel_) return open_tunnel();
     closing_ = true;
     return end_after_flush();
   }
@@ -361,6 +363,7 @@ void Connection::answered(Transaction& transaction) noexcept {
 
 void Connection::resume() noexcept {
   queued_ = false;
+  if (phase_ == Phase::tunnel) return feed_tunnel(nullptr, 0);
   if (active_ || closing_ || phase_ == Phase::linger || !stream_.open()) return;
   if (inbox_ && !blocked()) {
     processing_ = true;
@@ -434,6 +437,7 @@ void Connection::out_of_memory() noexcept { abort(ENOMEM); }
 void Connection::on_eof() noexcept {
   eof_ = true;
   if (phase_ == Phase::linger) return stream_.close_when_sent();
+  if (phase_ == Phase::tunnel) return tunnel_->on_eof();
   if (active_) {
     // A FIN looks the same for "I have sent everything" and "I have gone". A handler that waits is cancelled;
     // who cannot be cancelled (threads) still gets its answer out.
@@ -451,6 +455,7 @@ void Connection::on_eof() noexcept {
 
 void Connection::on_drained() noexcept {
   stalled_since_ = 0;
+  if (phase_ == Phase::tunnel) return tunnel_->on_drained();
   if (active_) {
     if (active_->drained_) active_->drained_(active_->drained_arg_);
     return;
@@ -476,8 +481,9 @@ void Connection::disconnect_active() noexcept {
   tx->release();
 }
 
-void Connection::on_closed(int) noexcept {
+void Connection::on_closed(int error) noexcept {
   phase_ = Phase::closed;
+  if (auto tunnel = std::move(tunnel_)) tunnel->on_closed(error);
   disconnect_active();
   if (incoming_) {
     incoming_->drop_connection();
@@ -488,6 +494,7 @@ void Connection::on_closed(int) noexcept {
 }
 
 void Connection::drain() noexcept {
+  if (phase_ == Phase::tunnel) return tunnel_->on_server_drain();
   if (active_ || incoming_ || inbox_ || processing_) {
     if (active_ && !active_->started()) active_->close_after();
     return;
@@ -583,6 +590,9 @@ void Connection::on_timer() noexcept {
         ++server_.counters_.timeouts;
         return abort(ETIMEDOUT);
       }
+      break;
+    case Phase::tunnel:
+      if (!stream_.unsent()) return;  // flush() arms it again
       break;
     case Phase::closed: break;
   }

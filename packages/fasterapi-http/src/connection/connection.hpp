@@ -14,6 +14,8 @@
 #include <fasterapi/http/parser.hpp>
 #include <fasterapi/http/transaction.hpp>
 
+#include "connection/tunnel.hpp"
+
 namespace fasterapi::http {
 
 class Server;
@@ -33,10 +35,17 @@ class Connection final : public core::StreamHandler {
   /// Ends now.
   void abort(int error = 0) noexcept;
 
+  // ---- for the tunnel
+  /// Sends what the stream holds, under the write-stall rule.
+  void flush_tunnel() noexcept { flush(); }
+  /// Ends after what is unsent; reads on for a moment, so that the peer gets it.
+  void linger_tunnel() noexcept { linger(); }
+  void count_protocol_error() noexcept;
+
  private:
   friend class Server;
   friend class Transaction;
-  enum class Phase : std::uint8_t { idle, head, body, running, discard, linger, closed };
+  enum class Phase : std::uint8_t { idle, head, body, running, discard, linger, tunnel, closed };
   struct Inbox;   // bytes that wait: a partial head, pipelined requests
   struct Upload;  // a body that is chunked and spans reads, or that streams
 
@@ -52,6 +61,10 @@ class Connection final : public core::StreamHandler {
   void stash(const char* data, std::size_t size);
   /// A complete head: routing, framing, limits. False when the rest of the input must not be looked at now.
   bool begin_request();
+  /// Expectations and upgrades of a request without body.
+  void unusual_request(Transaction& transaction) noexcept;
+  void open_tunnel() noexcept;
+  void feed_tunnel(char* data, std::size_t size) noexcept;
   std::size_t read_body(const char* data, std::size_t size, bool& complete);
   bool streams() const noexcept;
   std::uint64_t max_body(const Transaction& transaction) const noexcept;
@@ -94,6 +107,7 @@ class Connection final : public core::StreamHandler {
   HeaderMemo memo_;
   std::unique_ptr<Inbox> inbox_;
   std::unique_ptr<Upload> upload_;
+  std::unique_ptr<Tunnel> tunnel_;   // has the bytes once phase_ says so
   Transaction* incoming_ = nullptr;  // its head or body is being read
   Transaction* active_ = nullptr;    // its handler runs or streams
   core::Nanos since_ = 0;            // when the phase began

@@ -201,6 +201,10 @@ bool Connection::take_rare(char*& data, std::size_t& size) noexcept {
     if (lingered_ > kLingerBytes) stream_.close();
     return false;
   }
+  if (phase_ == Phase::tunnel) {
+    feed_tunnel(data, size);
+    return false;
+  }
   std::size_t used = discard(data, size);
   data += used;
   size -= used;

@@ -33,6 +33,13 @@ inline constexpr std::uint32_t kMaxFields = 100;           // hard cap of header
   X(max_unsent_bytes,            64 * kKiB,  "bytes",      0, "http.write_stall",             "limits_slow_reader") \
   X(keep_alive_ms,               30'000,     "ms",         0, "http.keep_alive_timeout",      "limits_keep_alive") \
   X(max_pipelined,               16,         "requests",   0, "http.pipeline_full",           "limits_pipeline") \
+  X(max_ws_message_bytes,        1 * kMiB,   "bytes",      0, "ws.message_too_big",           "limits_ws_message") \
+  X(max_ws_fragments,            64,         "frames",     0, "ws.too_many_fragments",        "limits_ws_fragments") \
+  X(max_ws_queue,                16,         "messages",   0, "ws.queue_full",                "limits_ws_queue") \
+  X(max_ws_inflate_ratio,        100,        "times",      0, "ws.inflate_ratio",             "limits_ws_inflate_ratio") \
+  X(ws_ping_interval_ms,         20'000,     "ms",         0, "ws.ping_timeout",              "limits_ws_ping") \
+  X(ws_ping_timeout_ms,          20'000,     "ms",         0, "ws.ping_timeout",              "limits_ws_ping") \
+  X(ws_close_timeout_ms,         10'000,     "ms",         0, "ws.close_timeout",             "limits_ws_close") \
   X(max_connections,             0,          "sockets",  503, "http.too_many_connections",    "limits_connections") \
   X(max_connections_per_address, 0,          "sockets",  503, "http.too_many_connections",    "limits_connections")
 // clang-format on
@@ -47,7 +54,7 @@ struct Limits {
 /// One row of the table at run time: for documentation, for option parsing, for messages.
 struct LimitInfo {
   std::string_view name;
-  std::uint64_t Limits::*field;
+  std::uint64_t Limits::* field;
   std::uint64_t default_value;
   std::string_view unit;
   int status;

@@ -28,8 +28,15 @@ struct Route {
   bool stream_body = false;  // the handler starts before a long body is here, and reads it through the Transaction
 };
 
+struct WebSocketOptions {
+  bool deflate = true;          // permessage-deflate, when the client offers it
+  int deflate_window_bits = 0;  // 0: shared windows, no context takeover; 9..15: own windows per connection
+  std::vector<std::string> allowed_origins;
+};
+
 struct ServerOptions {
   Limits limits;
+  WebSocketOptions websocket;
   std::string server_header;  // empty: none
   bool date_header = true;
   bool redirect_slashes = true;
@@ -64,6 +71,8 @@ class Server {
     fallback_.stream_body = stream_body;
     fallback_.max_body = options_.limits.max_body_bytes;
   }
+  /// Takes the WebSocket handshakes, whatever their path; without it they are requests like any other.
+  void set_websocket(std::shared_ptr<RequestHandler> handler) { websocket_.handler = std::move(handler); }
   /// Asked instead of the built-in 404, 405 (Transaction::match tells which); may be null.
   void set_unmatched(std::shared_ptr<RequestHandler> handler) { unmatched_ = std::move(handler); }
   /// Called after each answer, while the request can still be read.
@@ -120,7 +129,7 @@ class Server {
   ServerOptions options_;
   RouteTable routes_;
   std::vector<Route> handlers_;
-  Route fallback_;
+  Route fallback_, websocket_;
   std::shared_ptr<RequestHandler> unmatched_;
   std::function<void(const Transaction&, std::int64_t)> access_log_;
   std::function<void()> emptied_;

@@ -24,6 +24,7 @@ namespace fasterapi::http {
 
 class Connection;
 class Server;
+class Tunnel;
 struct Route;
 
 /// Where a streamed request body is: still coming, here to its end, cut off by us (Transaction::body_error() says
@@ -95,6 +96,10 @@ class Transaction final : public core::RequestView, public core::Responder {
   void finish(std::span<const HeaderField> trailers) noexcept;
   /// The answer cannot be completed: closes the connection, so that the client sees it.
   void abort() noexcept;
+
+  /// Answers 101 with the fields (Connection, Upgrade and what the protocol wants); everything after the request
+  /// is the tunnel's. False when the client has left or an answer was begun: the tunnel was never opened then.
+  bool upgrade(std::span<const HeaderField> fields, std::unique_ptr<Tunnel> tunnel) noexcept;
 
   /// Interim answer (RFC 9110 section 15.2), e.g. 103.
   void inform(int status, std::span<const HeaderField> fields) noexcept;
