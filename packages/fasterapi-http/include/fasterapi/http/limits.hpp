@@ -54,7 +54,7 @@ struct Limits {
 /// One row of the table at run time: for documentation, for option parsing, for messages.
 struct LimitInfo {
   std::string_view name;
-  std::uint64_t Limits::* field;
+  std::uint64_t Limits::*field;
   std::uint64_t default_value;
   std::string_view unit;
   int status;
