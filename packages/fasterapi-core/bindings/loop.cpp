@@ -1,6 +1,7 @@
 #include "loop.hpp"
 
 #include "log.hpp"
+#include "loop_metrics.hpp"
 #include "loop_objects.hpp"
 
 #include <cmath>
@@ -367,6 +368,7 @@ int run_ready(LoopCore* loop) {
     } else {
       rc = handle_run(handle);
     }
+    if (FASTERAPI_UNLIKELY(loop->metrics != nullptr) && rc == 0) loop->metrics->after_callback(handle);
     Py_DECREF(handle);
     if (FASTERAPI_UNLIKELY(rc < 0)) return -1;
   }
@@ -414,6 +416,7 @@ int run_until_stopped(LoopCore* loop, Blocked& blocked) {
         after_block(&blocked);
       }
     }
+    if (FASTERAPI_UNLIKELY(loop->metrics != nullptr)) loop->metrics->before_callbacks();
     collect_due(loop);
     if (PyErr_CheckSignals() < 0 || run_ready(loop) < 0) return -1;
     if (loop->stopping) return 0;
@@ -482,6 +485,7 @@ void drop_everything(LoopCore* loop) {
 
 PyObject* core_close(PyObject* self, PyObject*) {
   cast(self)->closed = true;
+  delete std::exchange(cast(self)->metrics, nullptr);
   drop_everything(cast(self));
   Py_RETURN_NONE;
 }
@@ -505,6 +509,7 @@ PyObject* tp_new(PyTypeObject* type, PyObject*, PyObject*) {
     self->timers = new TimerHeap();
     self->watches = new std::vector<std::unique_ptr<DescriptorWatch>>();
     self->reactor = new Reactor();
+    if (loop_metrics_wanted()) self->metrics = new LoopMetrics(self);
     live_loops().push_back(self);
   } catch (const std::exception& error) {
     PyErr_SetString(PyExc_RuntimeError, error.what());
@@ -536,6 +541,7 @@ void tp_dealloc(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
   PyObject_GC_UnTrack(self);
   std::erase(live_loops(), loop);
+  delete loop->metrics;
   tp_clear(self);
   delete loop->watches;
   delete loop->ready;
@@ -569,6 +575,9 @@ PyMethodDef methods[] = {
     {"_core_enqueue", core_enqueue, METH_O, nullptr},
     {"_core_close", core_close, METH_NOARGS, nullptr},
     {"_core_info", core_info, METH_NOARGS, nullptr},
+    {"enable_metrics", loop_enable_metrics, METH_NOARGS, "Keep loop metrics from now on, as FASTERAPI_METRICS=1 does."},
+    {"metrics", loop_metrics, METH_NOARGS,
+     "Loop metrics of this process as a dict: counts, and times in seconds. RuntimeError when none are kept."},
     {}};
 PyType_Slot slots[] = {{Py_tp_new, reinterpret_cast<void*>(tp_new)},
                        {Py_tp_dealloc, reinterpret_cast<void*>(tp_dealloc)},

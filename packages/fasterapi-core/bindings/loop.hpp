@@ -97,6 +97,7 @@ struct LoopCore {
   PyObject* task_factory;   // nullptr: asyncio.Task
   PyObject* loop_keywords;  // {"loop": self}, for the constructors of futures and tasks
   std::uint64_t sequence;
+  class LoopMetrics* metrics;  // nullptr: not kept
   Nanos shared_until;  // other threads call in: they want the GIL
   unsigned long thread;
   bool stopping, closed, debug, running;

@@ -8,6 +8,7 @@
 #include "future.hpp"
 #include "json.hpp"
 #include "log.hpp"
+#include "metrics.hpp"
 #include "native_task.hpp"
 #include "runtime.hpp"
 
@@ -73,6 +74,7 @@ NB_MODULE(_core, m) {
       !add_native_task(module) || !add_bridge(module) || !add_json(module) || !add_buffer(module) ||
       PyModule_AddFunctions(module, functions) < 0)
     nb::raise_python_error();
+  bind_metrics(m);
   table.future_type = FutureType;
   m.attr("_C_API") = nb::steal(PyCapsule_New(&table, "fasterapi_core._core._C_API", nullptr));
 }
