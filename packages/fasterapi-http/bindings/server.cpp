@@ -242,13 +242,14 @@ void listen(PyServer& self, int fd) {
   }
 }
 
-void drain(PyServer& self, nb::object emptied) {
+void drain(PyServer& self, nb::object emptied, double idle_grace) {
   auto callback = std::make_shared<Ref>(Ref::borrow(emptied.ptr()));
-  self.server.drain([callback] {
+  auto done = [callback] {
     Ref ignored(PyObject_CallNoArgs(callback->get()));
     if (!ignored) PyErr_WriteUnraisable(callback->get());
     callback->reset();
-  });
+  };
+  self.server.drain(done, static_cast<core::Nanos>(idle_grace * 1e9));
 }
 
 int server_traverse(PyObject* object, visitproc visit, void* arg) {
@@ -285,14 +286,12 @@ void bind_server(nb::module_& module) {
   nb::class_<PyServer>(module, "NativeServer", nb::type_slots(server_slots))
       .def(
           "__init__",
-          [](PyServer* self, nb::dict limits, const std::string& server_header, bool date_header,
-             bool redirect_slashes, std::string_view order, bool ws_per_message_deflate, int ws_deflate_window,
+          [](PyServer* self, nb::dict limits, nb::object headers, bool date_header, bool redirect_slashes,
+             std::string_view order, bool ws_per_message_deflate, int ws_deflate_window,
              std::vector<std::string> ws_allowed_origins) {
-            if (!valid_field_value(server_header))
-              raise(PyExc_ValueError, "server_header must not contain control characters");
             ServerOptions options;
             options.limits = limits_from(limits);
-            options.server_header = server_header;
+            options.fields = fields_from(headers);
             options.date_header = date_header;
             options.redirect_slashes = redirect_slashes;
             options.order = one_of<RouteOrder>(
@@ -305,7 +304,7 @@ void bind_server(nb::module_& module) {
             options.websocket.allowed_origins = std::move(ws_allowed_origins);
             new (self) PyServer(std::move(options));
           },
-          nb::arg("limits"), nb::arg("server_header"), nb::arg("date_header"), nb::arg("redirect_slashes"),
+          nb::arg("limits"), nb::arg("headers"), nb::arg("date_header"), nb::arg("redirect_slashes"),
           nb::arg("order"), nb::arg("ws_per_message_deflate"), nb::arg("ws_deflate_window"),
           nb::arg("ws_allowed_origins"))
       .def("_bind", [](nb::handle self) { nb::cast<PyServer&>(self).self = self.ptr(); })
@@ -349,7 +348,7 @@ void bind_server(nb::module_& module) {
       .def("_listen", &listen)
       .def("_adopt", [](PyServer& self, int fd) { self.server.adopt(fd); })
       .def("_stop_listening", [](PyServer& self) { self.server.stop_listening(); })
-      .def("_drain", &drain)
+      .def("_drain", &drain, nb::arg("emptied"), nb::arg("idle_grace") = 0.0)
       .def("_abort", [](PyServer& self) { self.server.abort_connections(); })
       .def("_take_executor",
            [](PyServer& self) { return self.executor ? nb::steal(self.executor.release()) : nb::none(); })

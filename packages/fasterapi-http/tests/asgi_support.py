@@ -72,12 +72,15 @@ class Hosted:
 class Program:
     """``python -m fasterapi_http ...`` with what it prints."""
 
-    def __init__(self, directory: Path, *arguments: str, port: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, *arguments: str, port: int | None = None, options_of_port: bool = True
+    ) -> None:
         self.output: list[str] = []
         self.port = port if port is not None else free_port()
+        where = ["--port", str(self.port)] if options_of_port else []
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "fasterapi_http", "--port", str(self.port), *arguments],
+            [sys.executable, "-m", "fasterapi_http", *where, *arguments],
             cwd=directory,
             env=environment,
             stdout=subprocess.PIPE,

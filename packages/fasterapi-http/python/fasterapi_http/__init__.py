@@ -13,6 +13,7 @@ _core.require_abi(_build.CORE_ABI, "fasterapi-http " + _build.VERSION)
 import uuid as _uuid  # noqa: E402
 
 from . import _cookies, _http  # noqa: E402
+from ._config import Config, ConfigError  # noqa: E402
 from ._datastructures import URL, Address, State  # noqa: E402
 from ._embed import serve_endpoint, serve_endpoint_blocking  # noqa: E402
 from ._exceptions import ClientDisconnect, HTTPException, RouteConflict, WebSocketDisconnected  # noqa: E402
@@ -35,7 +36,7 @@ from ._responses import (  # noqa: E402
     drive_stream,
     send_as_asgi,
 )
-from ._run import run  # noqa: E402
+from ._run import run, serve  # noqa: E402
 from ._server import ResponseSpec, Server, make_executor, report  # noqa: E402
 
 __version__ = _build.VERSION
@@ -62,6 +63,8 @@ Response.__call__ = send_as_asgi  # type: ignore[method-assign]
 __all__ = [
     "Address",
     "ClientDisconnect",
+    "Config",
+    "ConfigError",
     "FileResponse",
     "HTMLResponse",
     "HTTPException",
@@ -83,6 +86,7 @@ __all__ = [
     "URL",
     "WebSocketDisconnected",
     "run",
+    "serve",
     "serve_endpoint",
     "serve_endpoint_blocking",
 ]

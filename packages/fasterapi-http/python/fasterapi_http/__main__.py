@@ -3,4 +3,4 @@
 from ._cli import main
 
 if __name__ == "__main__":
-    main(prog_name="python -m fasterapi_http")
+    main(program="python -m fasterapi_http")

@@ -1,15 +1,29 @@
-"""The command line. Options have uvicorn's names wherever the feature is the same."""
+"""The command line, made from the fields of ``Config``: one option and one environment variable for each."""
 
 from __future__ import annotations
 
-import os
+import dataclasses
 import platform
+import sys
+import typing
 from typing import Any
 
 import click
 import fasterapi_http
 
+from ._config import USAGE, Config, ConfigError, flag_of, options
+from ._limits import Limits
 from ._run import run
+
+PREFIX = "FASTERAPI_HTTP_"
+UVICORN_PREFIX = "UVICORN_"
+_LIMIT = "limit__"
+
+
+class _Line(click.types.StringParamType):
+    """Text of which the environment holds one per line."""
+
+    envvar_list_splitter = "\n"
 
 
 def _print_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
@@ -21,104 +35,102 @@ def _print_version(context: click.Context, _parameter: click.Parameter, value: b
         context.exit()
 
 
-@click.command(context_settings={"auto_envvar_prefix": "FASTERAPI_HTTP", "show_default": True})
-@click.argument("app")
-@click.option("--host", default="127.0.0.1", help="Bind socket to this host.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, help="Bind socket to this port; 0 picks one."
-)
-@click.option("--uds", default=None, help="Bind to a UNIX domain socket.")
-@click.option("--fd", type=int, default=None, help="Bind to socket from this file descriptor.")
-@click.option("--reload", is_flag=True, help="Start anew when a .py file changes.")
-@click.option(
-    "--reload-dir", "reload_dirs", multiple=True, help="Directory to watch; default: the current one."
-)
-@click.option("--reload-delay", type=float, default=0.25, help="Seconds between looks at the files.")
-@click.option(
-    "--workers",
-    type=click.IntRange(1),
-    default=lambda: int(os.environ.get("WEB_CONCURRENCY", "1")),
-    show_default="$WEB_CONCURRENCY or 1",
-    help="Number of worker processes.",
-)
-@click.option(
-    "--lifespan", type=click.Choice(["auto", "on", "off"]), default="auto", help="Lifespan protocol."
-)
-@click.option(
-    "--interface", type=click.Choice(["auto", "asgi3", "asgi2"]), default="auto", help="Application form."
-)
-@click.option(
-    "--log-level",
-    type=click.Choice(["critical", "error", "warning", "info", "debug"]),
-    default="info",
-    help="Log level.",
-)
-@click.option("--log-config", default=None, help="File for logging.config: .json, or the INI form.")
-@click.option(
-    "--use-colors/--no-use-colors", default=None, help="Colours in the log; default: on a terminal."
-)
-@click.option("--access-log/--no-access-log", default=True, help="Log each request.")
-@click.option(
-    "--proxy-headers/--no-proxy-headers", default=True, help="Believe X-Forwarded-* of trusted peers."
-)
-@click.option(
-    "--forwarded-allow-ips",
-    default=None,
-    help="Comma separated list of trusted peers, '*' for all. [default: $FORWARDED_ALLOW_IPS or 127.0.0.1]",
-)
-@click.option("--root-path", default="", help="Path prefix that a proxy has removed.")
-@click.option("--server-header", default=None, help="Value of a Server field; default: none is sent.")
-@click.option("--date-header/--no-date-header", default=True, help="Send a Date field.")
-@click.option("--backlog", type=int, default=2048, help="Connections that may wait to be accepted.")
-@click.option("--limit-concurrency", type=int, default=None, help="Connections at most; more get 503.")
-@click.option(
-    "--limit-max-requests", type=int, default=None, help="End the process after this many requests."
-)
-@click.option(
-    "--limit-max-body", "max_body_size", type=int, default=10 * 1024 * 1024, help="Bytes of a request body."
-)
-@click.option(
-    "--ws",
-    type=click.Choice(["auto", "none"]),
-    default="auto",
-    help="Whether WebSocket handshakes are taken.",
-)
-@click.option("--ws-max-size", type=int, default=1024 * 1024, help="Bytes of a WebSocket message.")
-@click.option("--ws-max-queue", type=int, default=16, help="Messages that wait before reading pauses.")
-@click.option("--ws-ping-interval", type=float, default=20.0, help="Seconds between pings; 0: none.")
-@click.option("--ws-ping-timeout", type=float, default=20.0, help="Seconds to answer a ping; 0: any.")
-@click.option("--ws-per-message-deflate", type=bool, default=True, help="Compress for clients that can.")
-@click.option(
-    "--ws-allowed-origin",
-    "ws_allowed_origins",
-    multiple=True,
-    help="Origin that may connect with cookies, '*' for all; default: this host's own pages.",
-)
-@click.option(
-    "--timeout-keep-alive", type=float, default=30.0, help="Seconds that an idle connection stays open."
-)
-@click.option(
-    "--timeout-graceful-shutdown",
-    type=float,
-    default=30.0,
-    help="Seconds that running requests get at the end.",
-)
-@click.option("--app-dir", default="", help="Look for APP in this directory; default: the current one.")
-@click.option(
-    "--factory", is_flag=True, help="APP is a function without arguments that makes the application."
-)
-@click.option(
-    "--version",
-    is_flag=True,
-    callback=_print_version,
-    expose_value=False,
-    is_eager=True,
-    help="Show the version and exit.",
-)
-def main(app: str, **options: Any) -> None:
-    """Serve the ASGI application APP ("module:attribute")."""
-    if options["uds"] and options["fd"] is not None:
-        raise click.UsageError("--uds and --fd exclude each other")
-    if options["reload"] and options["workers"] > 1:
-        raise click.UsageError("--reload and --workers exclude each other")
-    run(app, **options)
+def _strip_none(hint: Any) -> Any:
+    parts = [part for part in typing.get_args(hint) if part is not type(None)]
+    if typing.get_origin(hint) is typing.Literal or not parts:
+        return hint
+    if typing.get_origin(hint) is list:
+        return hint
+    return next((part for part in parts if part in (str, int, float, bool)), parts[0])
+
+
+def environment_names(entry: dataclasses.Field[Any]) -> list[str]:
+    """The variables that are asked for an option, the first that is set counts."""
+    name = flag_of(entry).upper().replace("-", "_")
+    extra = entry.metadata.get("env")
+    return [PREFIX + name, UVICORN_PREFIX + name, *([extra] if extra else [])]
+
+
+def _option(entry: dataclasses.Field[Any], hint: Any) -> click.Option:
+    flag = flag_of(entry)
+    kind = _strip_none(hint)
+    names = [entry.name, f"--{flag}"]
+    settings: dict[str, Any] = {
+        "help": entry.metadata["help"],
+        "envvar": environment_names(entry),
+        "show_envvar": False,
+    }
+    if typing.get_origin(kind) is list:
+        return click.Option(names, multiple=True, type=_Line() if flag == "header" else str, default=[], **settings)
+    settings["default"] = entry.default
+    settings["show_default"] = entry.default not in (None, "")
+    if kind is bool and not entry.metadata["takes_value"]:
+        names[1] += f"/--no-{flag}"
+        return click.Option(names, **settings)
+    if typing.get_origin(kind) is typing.Literal:
+        return click.Option(names, type=click.Choice(typing.get_args(kind)), **settings)
+    return click.Option(names, type=kind, **settings)
+
+
+def _limit_option(entry: dataclasses.Field[Any]) -> click.Option:
+    flag = "limit-" + entry.name.replace("_", "-")
+    name = flag.upper().replace("-", "_")
+    return click.Option(
+        [_LIMIT + entry.name, f"--{flag}"],
+        type=click.IntRange(0),
+        default=None,
+        envvar=[PREFIX + name],
+        help=f"Limits.{entry.name}. [default: {entry.default}]",
+    )
+
+
+def _serve(app: str, **values: Any) -> None:
+    limits = {name.removeprefix(_LIMIT): values.pop(name) for name in list(values) if name.startswith(_LIMIT)}
+    limits = {name: value for name, value in limits.items() if value is not None}
+    if limits:
+        values["limits"] = Limits(**limits)
+    settings: dict[str, Any] = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
+    }
+    run(app, **settings)
+
+
+def command() -> click.Command:
+    """The click command; ``main()`` runs it."""
+    hints = typing.get_type_hints(Config)
+    parameters: list[click.Parameter] = [click.Argument(["app"])]
+    parameters += [_option(entry, hints[entry.name]) for entry in options()]
+    parameters += [_limit_option(entry) for entry in dataclasses.fields(Limits)]
+    parameters.append(
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            callback=_print_version,
+            expose_value=False,
+            is_eager=True,
+            help="Show the version and exit.",
+        )
+    )
+    return click.Command(
+        "fasterapi-http",
+        params=parameters,
+        callback=_serve,
+        help='Serve the application APP ("module:attribute").',
+        epilog="Each option is also read from the environment: FASTERAPI_HTTP_ and its name in capitals with "
+        "underscores, or else UVICORN_ and that name.",
+    )
+
+
+def main(program: str = "fasterapi-http") -> None:
+    """Run the command line; exits with 0, or 1, 2 or 3 as documented in docs/operations.md."""
+    try:
+        code = command().main(prog_name=program, standalone_mode=False)
+    except click.ClickException as error:
+        print(f"fasterapi-http: {error.format_message()}", file=sys.stderr)
+        sys.exit(USAGE)
+    except ConfigError as error:
+        print(f"fasterapi-http: {error}", file=sys.stderr)
+        sys.exit(USAGE)
+    except click.Abort:
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)

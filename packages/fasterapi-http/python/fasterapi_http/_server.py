@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
+import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ._http import NativeServer, Request, Response
 from ._limits import Limits
+from ._sockets import bind_tcp, bind_unix
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
+
+    from ._config import Config
+    from ._serving import Serving
 
 Arg = tuple[str, str | None, str | Callable[..., Any] | None, bool, Any]
 """(source, name, convert, required, default): see ``Server.add_route``."""
@@ -78,6 +84,9 @@ class Server(NativeServer):
 
     Add routes, ``freeze()``, then ``await start(...)``. All methods belong to the loop's thread.
 
+    ``Server(config)`` takes everything from a ``Config``; ``await serve()`` or ``run()`` then do what the command line
+    does. ``headers`` are fields of every answer. ``ready`` is what the readiness endpoint says; false once it stops.
+
     ``on_error(request, exception)`` hears of exceptions that were answered with 500 (default: logged to
     ``fasterapi.error``). ``asgi`` is asked for whatever no route takes. ``order`` says which of several matching
     routes wins: the first registered, or the most specific (conflicts are then errors).
@@ -90,11 +99,13 @@ class Server(NativeServer):
 
     def __init__(
         self,
+        config: Config | None = None,
         *,
         limits: Limits | None = None,
         access_log: bool = False,
         server_header: str | None = None,
         date_header: bool = True,
+        headers: Headers = (),
         on_error: Callable[[Request, BaseException], None] | None = None,
         asgi: Callable[..., Awaitable[None]] | None = None,
         redirect_slashes: bool = True,
@@ -104,10 +115,24 @@ class Server(NativeServer):
         ws_deflate_window: int = 0,
         ws_allowed_origins: Sequence[str] = (),
     ) -> None:
+        self.config = config
+        self.ready = True
+        self.started = False
+        self._serving: Serving | None = None
+        if config is not None:
+            limits = limits or config.server_limits()
+            access_log = config.access_log
+            server_header = "fasterapi-http" if config.server_header else None
+            date_header, headers = config.date_header, config.headers
+            ws_per_message_deflate = config.ws_per_message_deflate
+            ws_allowed_origins = config.ws_allowed_origins
+            redirect_slashes = False
         self.limits = limits or Limits()
+        own = [("server", server_header)] if server_header else []
+        own += headers.items() if isinstance(headers, Mapping) else headers
         super().__init__(
             limits=self.limits.as_dict(),
-            server_header=server_header or "",
+            headers=own,
             date_header=date_header,
             redirect_slashes=redirect_slashes,
             order=order,
@@ -194,6 +219,55 @@ class Server(NativeServer):
 
     # ---- running
 
+    async def serve(
+        self,
+        sockets: Sequence[socket.socket] | None = None,
+        *,
+        signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+    ) -> None:
+        """Serve the application of the ``Config`` on the running loop until a signal or ``should_exit``.
+
+        ``signals`` are handled meanwhile where this is the main thread. A cancellation shuts down gracefully and is
+        then raised. Raises SystemExit with code 3 when the application cannot be started, 1 when the address cannot be
+        bound, and RuntimeError without a ``Config``.
+        """
+        from ._serving import Serving
+
+        if self.config is None:
+            raise RuntimeError("Server.serve() needs Server(Config(...))")
+        serving = self._serving = Serving(self.config, self)
+
+        def begun() -> None:
+            self.started = True
+
+        running = asyncio.ensure_future(serving.run(sockets, signals=signals, ready=begun))
+        try:
+            code = await asyncio.shield(running)
+        except asyncio.CancelledError:
+            serving.stop.ask()
+            await running
+            raise
+        if code:
+            raise SystemExit(code)
+
+    def run(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        """``serve()`` on a loop of its own; returns when it has stopped."""
+        import fasterapi_core
+
+        fasterapi_core.run(self.serve(sockets))
+
+    @property
+    def should_exit(self) -> bool:
+        """Whether the server has been asked to stop; set it, from any thread, to ask ``serve()`` to return."""
+        return self._serving is not None and self._serving.stop.asked
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        if self._serving is None:
+            raise RuntimeError("should_exit is for a server that serve() runs")
+        if value:
+            self._serving.stop.ask_from_anywhere()
+
     async def start(
         self,
         host: str | None = None,
@@ -212,13 +286,20 @@ class Server(NativeServer):
         self.freeze()
         self._attach()
         listening = list(sockets)
+        given = len(listening)
         try:
             if fd is not None:
                 listening.append(socket.socket(fileno=os.dup(fd)))
             if uds is not None:
-                listening.append(self._bind_unix(os.fspath(uds), backlog))
+                listening.append(bind_unix(os.fspath(uds)))
+                self._unix_paths.append(os.fspath(uds))
             if not listening or host is not None:
-                listening.extend(await self._bind_tcp(host or "127.0.0.1", port, backlog, reuse_port))
+                loop = asyncio.get_running_loop()  # names are looked up in a thread
+                listening += await loop.run_in_executor(
+                    None, functools.partial(bind_tcp, host or "127.0.0.1", port, reuse_port=reuse_port)
+                )
+            for sock in listening[given:]:
+                sock.listen(backlog)
             for sock in listening:
                 sock.setblocking(False)
                 self._listen(sock.fileno())
@@ -227,45 +308,6 @@ class Server(NativeServer):
                 sock.close()
             raise
         self._sockets.extend(listening)
-
-    async def _bind_tcp(self, host: str, port: int, backlog: int, reuse_port: bool) -> list[socket.socket]:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        bound: list[socket.socket] = []
-        try:
-            for family, kind, proto, _, address in dict.fromkeys(found):
-                sock = socket.socket(family, kind, proto)
-                bound.append(sock)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if reuse_port:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                if family == socket.AF_INET6:
-                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                if port == 0 and len(bound) > 1:  # "localhost" is two addresses, one port
-                    address = (address[0], bound[0].getsockname()[1], *address[2:])
-                sock.bind(address)
-                sock.listen(backlog)
-        except OSError as error:
-            for sock in bound:
-                sock.close()
-            raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from None
-        return bound
-
-    def _bind_unix(self, path: str, backlog: int) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            if os.path.exists(path):
-                probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                with probe:
-                    if probe.connect_ex(path) != 0:  # left behind by a process that has gone
-                        os.unlink(path)
-            sock.bind(path)
-            sock.listen(backlog)
-        except BaseException:
-            sock.close()
-            raise
-        self._unix_paths.append(path)
-        return sock
 
     @property
     def sockets(self) -> list[socket.socket]:
@@ -280,9 +322,11 @@ class Server(NativeServer):
                 return int(sock.getsockname()[1])
         return 0
 
-    async def drain(self, timeout: float = 30.0) -> None:
-        """Stop gracefully: no new connections, idle ones closed, running answers finished.
+    async def drain(self, timeout: float = 30.0, *, idle_grace: float = 0.0) -> None:
+        """Stop gracefully: no new connections, running answers finished, idle connections closed.
 
+        An idle connection stays for half of ``idle_grace`` seconds and up to as much again at random, so that a request
+        that is on its way is answered (with Connection: close).
         Connections that are still open after ``timeout`` seconds are closed; their handlers are cancelled.
         """
         loop = asyncio.get_running_loop()
@@ -292,7 +336,8 @@ class Server(NativeServer):
             if not emptied.done():
                 emptied.set_result(None)
 
-        self._drain(on_emptied)
+        self.ready = False
+        self._drain(on_emptied, idle_grace)
         for sock in self._sockets:
             sock.close()
         self._sockets.clear()

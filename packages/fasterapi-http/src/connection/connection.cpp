@@ -306,10 +306,7 @@ void Connection::after_input() noexcept {
     since_ = server_.reactor().now();
     arm(since_ + static_cast<Nanos>(server_.limits().keep_alive_ms) * kMillisecond);     // a compare, mostly
     if (FASTERAPI_UNLIKELY(inbox_ && stream_.unsent())) return stream_.pause_reading();  // until on_drained()
-    if (FASTERAPI_UNLIKELY(server_.draining_ && !inbox_)) {
-      closing_ = true;
-      return end_after_flush();
-    }
+    if (FASTERAPI_UNLIKELY(server_.draining_ && !inbox_)) return retire();
   }
   if (FASTERAPI_UNLIKELY(eof_ && !active_ && !(inbox_ && stream_.unsent()))) stream_.close_when_sent();
 }
@@ -351,11 +348,13 @@ void Connection::answered(Transaction& transaction) noexcept {
   if (FASTERAPI_UNLIKELY(upload_ != nullptr) && !last) return start_discard();
   since_ = server_.reactor().now();
   arm(since_ + static_cast<Nanos>(server_.limits().keep_alive_ms) * kMillisecond);
-  if (last || (server_.draining_ && !inbox_)) {
+  if (last) {
     if (tunnel_) return open_tunnel();
     closing_ = true;
     return end_after_flush();
   }
+  if (FASTERAPI_UNLIKELY(server_.draining_ && !inbox_)) retire();
+  if (closing_) return;
   if (inbox_) return server_.resume_later(*this);  // not from within whatever finished the answer
   if (eof_) return stream_.close_when_sent();
   if (!stream_.reading()) stream_.resume_reading();
@@ -500,8 +499,21 @@ void Connection::drain() noexcept {
     return;
   }
   if (closing_ || phase_ == Phase::linger) return;
-  closing_ = true;
-  stream_.close_when_sent();
+  retire();
+}
+
+void Connection::retire() noexcept {
+  Nanos grace = server_.idle_grace_;
+  if (grace == 0) {
+    closing_ = true;
+    return end_after_flush();
+  }
+  // Serial numbers are spread over the second half of the grace, so that clients do not all come back at once.
+  grace = grace / 2 + static_cast<Nanos>(serial_ * 0x9E3779B97F4A7C15ull % static_cast<std::uint64_t>(grace / 2 + 1));
+  const Limits& limits = server_.limits();
+  Nanos patience = static_cast<Nanos>(received_ ? limits.keep_alive_ms : limits.header_timeout_ms) * kMillisecond;
+  since_ = server_.reactor().now() + grace - patience;  // due in `grace`
+  arm(since_ + patience);
 }
 
 void Connection::abort(int error) noexcept { stream_.close(error); }

@@ -95,6 +95,8 @@ class Connection final : public core::StreamHandler {
   bool blocked() noexcept;
   void flush() noexcept;
   void end_after_flush() noexcept;
+  /// No request is running and the server stops: leaves its client a moment, see Server::drain().
+  void retire() noexcept;
   void linger() noexcept;
   void disconnect_active() noexcept;
   void arm(core::Nanos deadline) noexcept;

@@ -100,7 +100,7 @@ void DateCache::refresh(std::int64_t now) noexcept {
 }
 
 HeadTemplate::HeadTemplate(int status, std::string_view media_type, std::span<const HeaderField> fields,
-                           std::string_view server)
+                           std::string_view own_lines)
     : status_(status) {
   prefix_ = "HTTP/1.1 " + std::to_string(status) + " ";
   prefix_ += reason_phrase(status);
@@ -108,7 +108,7 @@ HeadTemplate::HeadTemplate(int status, std::string_view media_type, std::span<co
   auto add = [this](std::string_view name, std::string_view value) {
     prefix_.append(name).append(": ").append(value).append("\r\n");
   };
-  if (!server.empty()) add("server", server);
+  prefix_.append(own_lines);
   if (!media_type.empty()) add("content-type", media_type);
   for (const HeaderField& field : fields) add(field.name, field.value);
   fields_size_ = prefix_.size();

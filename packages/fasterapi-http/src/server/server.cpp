@@ -18,6 +18,7 @@ namespace fasterapi::http {
 namespace {
 
 constexpr std::size_t kFreeTransactions = 256;
+constexpr int kLastAccepts = 4096;              // when a server stops, per listening socket
 constexpr std::size_t kKeptStorage = 8 * 1024;  // of a transaction in the free list
 constexpr std::string_view kBusy =
     "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 33\r\n"
@@ -46,7 +47,8 @@ std::uint64_t address_key(int fd) noexcept {
 
 struct Server::ListenerSlot {
   ListenerSlot(core::Reactor& reactor, int fd, Server& server)
-      : listener(reactor, fd, &Server::accepted, &server) {}
+      : fd(fd), listener(reactor, fd, &Server::accepted, &server) {}
+  int fd;
   core::Listener listener;
 };
 
@@ -55,6 +57,7 @@ Server::Server(ServerOptions options)
       routes_(options_.order),
       resume_work_([](void* self) noexcept { static_cast<Server*>(self)->run_resumes(); }, this) {
   options_.limits = clamped(options_.limits);
+  for (const auto& [name, value] : options_.fields) own_fields_ += name + ": " + value + "\r\n";
 }
 
 Server::~Server() {
@@ -298,9 +301,17 @@ void Server::run_resumes() noexcept {
 
 // ---------------------------------------------------------------- end
 
-void Server::drain(std::function<void()> emptied) {
+void Server::drain(std::function<void()> emptied, core::Nanos idle_grace) {
+  // Closing a listening socket resets the clients that wait in its queue.
+  for (auto& slot : listeners_)
+    for (int i = 0; i < kLastAccepts; ++i) {
+      int fd = ::accept4(slot->fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      if (fd < 0) break;
+      adopt(fd);
+    }
   stop_listening();
   draining_ = true;
+  idle_grace_ = idle_grace;
   emptied_ = std::move(emptied);
   for (Connection* connection = first_; connection;) {
     Connection* next = connection->next_;

@@ -57,9 +57,9 @@ enum class Persistence : std::uint8_t {
 class HeadTemplate {
  public:
   HeadTemplate() = default;
-  /// `media_type` empty: no content-type. `server` empty: no server field.
+  /// `media_type` empty: no content-type. `own_lines`: the server's own fields, each with its line end.
   HeadTemplate(int status, std::string_view media_type, std::span<const HeaderField> fields,
-               std::string_view server);
+               std::string_view own_lines);
 
   int status() const noexcept { return status_; }
   bool has_body() const noexcept { return status_has_body(status_); }

@@ -37,7 +37,7 @@ struct WebSocketOptions {
 struct ServerOptions {
   Limits limits;
   WebSocketOptions websocket;
-  std::string server_header;  // empty: none
+  std::vector<std::pair<std::string, std::string>> fields;  // of every answer, Server for instance
   bool date_header = true;
   bool redirect_slashes = true;
   RouteOrder order = RouteOrder::registration;
@@ -88,9 +88,10 @@ class Server {
   /// Serves a connected, non-blocking socket; takes the descriptor.
   void adopt(int fd) noexcept;
   void stop_listening() noexcept;
-  /// Stops listening, closes idle connections, ends the others after the answer they are at. `emptied` is called
-  /// (at once, when there is none) when the last connection has gone.
-  void drain(std::function<void()> emptied);
+  /// Takes the connections that wait to be accepted, stops listening and ends each connection after the answer it is
+  /// at. An idle one gets another `idle_grace` (half of it at least, the rest by chance) in which a request that is on
+  /// its way is still answered. `emptied` is called (at once, when there is none) when the last connection has gone.
+  void drain(std::function<void()> emptied, core::Nanos idle_grace = 0);
   /// Closes every connection now; handlers that run are told that their client has left.
   void abort_connections() noexcept;
   bool draining() const noexcept { return draining_; }
@@ -108,7 +109,7 @@ class Server {
   }
   /// A template with this server's own fields.
   HeadTemplate make_head(int status, std::string_view media_type, std::span<const HeaderField> fields = {}) const {
-    return HeadTemplate(status, media_type, fields, options_.server_header);
+    return HeadTemplate(status, media_type, fields, own_fields_);
   }
 
  private:
@@ -127,6 +128,7 @@ class Server {
   void run_resumes() noexcept;
 
   ServerOptions options_;
+  std::string own_fields_;  // options_.fields as lines
   RouteTable routes_;
   std::vector<Route> handlers_;
   Route fallback_, websocket_;
@@ -146,6 +148,7 @@ class Server {
   core::Deferred resume_work_;
   DateCache date_;
   ServerCounters counters_;
+  core::Nanos idle_grace_ = 0;  // of draining
   bool draining_ = false;
 };
 
