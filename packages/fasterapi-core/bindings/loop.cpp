@@ -3,6 +3,7 @@
 #include "log.hpp"
 #include "loop_metrics.hpp"
 #include "loop_objects.hpp"
+#include "transport.hpp"
 
 #include <cmath>
 #include <new>
@@ -71,14 +72,33 @@ class DescriptorWatch final : public IoHandler {
     unregister();
     drop(reader_);
     drop(writer_);
+    drop(read_waiter_);
+    drop(write_waiter_);
   }
 
   /// Replaces the callback of one direction (steals); 0 or an errno.
   int set(unsigned direction, Handle* handle) noexcept {
     Handle*& slot = direction == kReadable ? reader_ : writer_;
     drop(slot);
+    drop(direction == kReadable ? read_waiter_ : write_waiter_);
     slot = handle;
     return update();
+  }
+  /// The same for native code; the owner of the waiter is kept.
+  int set(unsigned direction, IoWaiter* waiter) noexcept {
+    drop(direction == kReadable ? reader_ : writer_);
+    IoWaiter*& slot = direction == kReadable ? read_waiter_ : write_waiter_;
+    Py_INCREF(waiter->owner());
+    drop(slot);
+    slot = waiter;
+    return update();
+  }
+  void unset(unsigned direction, IoWaiter* waiter) noexcept {
+    IoWaiter*& slot = direction == kReadable ? read_waiter_ : write_waiter_;
+    if (slot != waiter) return;
+    slot = nullptr;
+    update();
+    Py_DECREF(waiter->owner());
   }
   bool unset(unsigned direction) noexcept {
     Handle*& slot = direction == kReadable ? reader_ : writer_;
@@ -88,10 +108,16 @@ class DescriptorWatch final : public IoHandler {
     return true;
   }
 
+  unsigned wanted() const noexcept {
+    return (reader_ || read_waiter_ ? kReadable : 0u) | (writer_ || write_waiter_ ? kWritable : 0u);
+  }
+
   void on_io(unsigned events) noexcept override {
     // Hangups and errors wake both sides: the callback finds out by its own system call.
     if (reader_ && (events & (kReadable | kHangup))) loop_->ready->push(Py_NewRef_handle(reader_));
     if (writer_ && (events & (kWritable | kHangup))) loop_->ready->push(Py_NewRef_handle(writer_));
+    if (read_waiter_ && (events & (kReadable | kHangup))) read_waiter_->on_ready();
+    if (write_waiter_ && (events & (kWritable | kHangup))) write_waiter_->on_ready();
   }
 
  private:
@@ -105,12 +131,15 @@ class DescriptorWatch final : public IoHandler {
       Py_DECREF(old);
     }
   }
+  static void drop(IoWaiter*& slot) noexcept {
+    if (IoWaiter* old = std::exchange(slot, nullptr)) Py_DECREF(old->owner());
+  }
   bool registered() const noexcept { return loop_->reactor->handler_of(fd_) == this; }
   void unregister() noexcept {
     if (registered()) loop_->reactor->remove(fd_);
   }
   int update() noexcept {
-    unsigned interest = (reader_ ? kReadable : 0u) | (writer_ ? kWritable : 0u);
+    unsigned interest = wanted();
     if (!interest) {
       unregister();
       return 0;
@@ -126,6 +155,8 @@ class DescriptorWatch final : public IoHandler {
   int fd_;
   Handle* reader_ = nullptr;
   Handle* writer_ = nullptr;
+  IoWaiter* read_waiter_ = nullptr;
+  IoWaiter* write_waiter_ = nullptr;
 };
 
 namespace {
@@ -476,7 +507,11 @@ PyObject* core_enqueue(PyObject* self, PyObject* handle) {
 }
 
 void drop_everything(LoopCore* loop) {
-  if (loop->watches) loop->watches->clear();
+  if (loop->transports) loop->transports->drop_all();
+  if (loop->watches) {
+    auto gone = std::move(*loop->watches);  // what they drop may look for its watch
+    loop->watches->clear();
+  }
   while (loop->ready && loop->ready->size()) Py_DECREF(loop->ready->pop());
   while (loop->timers && !loop->timers->empty()) Py_DECREF(loop->timers->pop());
   Py_CLEAR(loop->task_factory);
@@ -508,6 +543,7 @@ PyObject* tp_new(PyTypeObject* type, PyObject*, PyObject*) {
     self->ready = new ReadyQueue();
     self->timers = new TimerHeap();
     self->watches = new std::vector<std::unique_ptr<DescriptorWatch>>();
+    self->transports = new TransportTable();
     self->reactor = new Reactor();
     if (loop_metrics_wanted()) self->metrics = new LoopMetrics(self);
     live_loops().push_back(self);
@@ -528,7 +564,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     for (std::size_t i = 0; i < loop->ready->size(); ++i) Py_VISIT(loop->ready->at(i));
   if (loop->timers)
     for (std::size_t i = 0; i < loop->timers->size(); ++i) Py_VISIT(loop->timers->at(i));
-  return 0;
+  return loop->transports ? loop->transports->visit(visit, arg) : 0;
 }
 
 int tp_clear(PyObject* self) {
@@ -546,6 +582,7 @@ void tp_dealloc(PyObject* self) {
   delete loop->watches;
   delete loop->ready;
   delete loop->timers;
+  delete loop->transports;
   if (loop->reactor) loop->reactor->release();  // connections that outlive the loop keep it
   type->tp_free(self);
   Py_DECREF(type);
@@ -589,6 +626,22 @@ PyType_Spec spec = {"fasterapi_core._core.LoopCore", sizeof(LoopCore), 0,
                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE, slots};
 
 }  // namespace
+
+int watch_set_waiter(LoopCore* loop, int fd, unsigned direction, IoWaiter* waiter) noexcept {
+  try {
+    return watch_of(loop, fd, true)->set(direction, waiter);
+  } catch (const std::bad_alloc&) {
+    return ENOMEM;
+  }
+}
+void watch_unset_waiter(LoopCore* loop, int fd, unsigned direction, IoWaiter* waiter) noexcept {
+  if (DescriptorWatch* watch = fd >= 0 ? watch_of(loop, fd, false) : nullptr) watch->unset(direction, waiter);
+}
+
+unsigned watch_interest(LoopCore* loop, int fd) noexcept {
+  DescriptorWatch* watch = fd >= 0 ? watch_of(loop, fd, false) : nullptr;
+  return watch ? watch->wanted() : 0;
+}
 
 int loop_call_soon(PyObject* loop, PyObject* callback, PyObject* arg, PyObject* context) {
   LoopCore* core = as_loop_core(loop);

@@ -86,7 +86,22 @@ class TimerHeap {
   std::vector<Handle*> heap_;
 };
 
+/// Native code that waits for one direction of a descriptor beside add_reader() and add_writer().
+class IoWaiter {
+ public:
+  explicit IoWaiter(PyObject* owner) noexcept : owner_(owner) {}
+  virtual void on_ready() noexcept = 0;
+  PyObject* owner() const noexcept { return owner_; }  // kept alive while it waits
+
+ protected:
+  ~IoWaiter() = default;
+
+ private:
+  PyObject* owner_;
+};
+
 class DescriptorWatch;
+class TransportTable;
 
 struct LoopCore {
   PyObject_HEAD
@@ -94,6 +109,7 @@ struct LoopCore {
   ReadyQueue* ready;
   TimerHeap* timers;
   std::vector<std::unique_ptr<DescriptorWatch>>* watches;  // by descriptor
+  TransportTable* transports;
   PyObject* task_factory;   // nullptr: asyncio.Task
   PyObject* loop_keywords;  // {"loop": self}, for the constructors of futures and tasks
   std::uint64_t sequence;
@@ -108,6 +124,11 @@ extern PyTypeObject* LoopCoreType;
 inline LoopCore* as_loop_core(PyObject* loop) {
   return PyObject_TypeCheck(loop, LoopCoreType) ? reinterpret_cast<LoopCore*>(loop) : nullptr;
 }
+
+/// Waits in the place of add_reader() or add_writer(); what was there before is cancelled. 0 or an errno.
+int watch_set_waiter(LoopCore* loop, int fd, unsigned direction, IoWaiter* waiter) noexcept;
+void watch_unset_waiter(LoopCore* loop, int fd, unsigned direction, IoWaiter* waiter) noexcept;
+unsigned watch_interest(LoopCore* loop, int fd) noexcept;  // what both kinds wait for
 
 /// loop.call_soon(callback, arg, context=context) for any asyncio loop; native when it is ours. 0 or -1.
 int loop_call_soon(PyObject* loop, PyObject* callback, PyObject* arg, PyObject* context);

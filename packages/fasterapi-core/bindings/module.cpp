@@ -11,6 +11,7 @@
 #include "metrics.hpp"
 #include "native_task.hpp"
 #include "runtime.hpp"
+#include "transport.hpp"
 
 namespace nb = nanobind;
 
@@ -72,6 +73,7 @@ NB_MODULE(_core, m) {
   PyObject* module = m.ptr();
   if (!init_runtime() || !add_log(module) || !add_handles(module) || !add_loop(module) || !add_future(module) ||
       !add_native_task(module) || !add_bridge(module) || !add_json(module) || !add_buffer(module) ||
+      !add_transports(module) ||
       PyModule_AddFunctions(module, functions) < 0)
     nb::raise_python_error();
   bind_metrics(m);

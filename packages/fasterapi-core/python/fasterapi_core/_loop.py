@@ -1,8 +1,8 @@
 """EventLoop: asyncio's selector loop with the native reactor, timers and ready queue under it.
 
-Hot parts (scheduling, timers, descriptor callbacks, the run loop itself) are native and come first in the
-method resolution order; transports, subprocesses, signals, executors and name resolution are asyncio's own,
-running on them.
+Hot parts (scheduling, timers, descriptor callbacks, the run loop itself, stream transports, servers, the sock_*
+calls) are native and come first in the method resolution order; subprocesses, pipes, signals, executors and
+name resolution are asyncio's own, running on them. docs/loop.md has the list.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import selectors
+import socket
 import sys
-from asyncio import format_helpers
+import weakref
+from asyncio import constants, format_helpers, sslproto
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -24,8 +27,20 @@ logger = logging.getLogger("asyncio")
 class _NoSelector:
     """Stands where asyncio keeps its selector: the reactor is underneath the loop, not beside it."""
 
+    def __init__(self, loop: EventLoop) -> None:
+        self._loop = weakref.ref(loop)
+
     def get_map(self) -> dict[Any, Any]:
         return {}
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        """What add_reader() and add_writer() wait for; asyncio's pipe transports ask in their texts."""
+        loop = self._loop()
+        fd = fileobj if isinstance(fileobj, int) else int(fileobj.fileno())
+        events = loop._core_interest(fd) if loop is not None else 0
+        if not events:
+            raise KeyError(f"{fileobj!r} is not registered")
+        return selectors.SelectorKey(fileobj, fd, events, (None, None))
 
     def close(self) -> None:
         return None
@@ -40,7 +55,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):  # type: ignore[misc
     """
 
     def __init__(self) -> None:
-        asyncio.SelectorEventLoop.__init__(self, _NoSelector())  # type: ignore[arg-type]
+        super().__init__(_NoSelector(self))
 
     # ---- running
 
@@ -93,6 +108,68 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):  # type: ignore[misc
 
     def _work_is_back(self, future: Any) -> None:
         self._core_foreign_work(-1)
+
+    # ---- transports
+
+    def _make_ssl_transport(  # type: ignore[no-untyped-def]
+        self,
+        rawsock,
+        protocol,
+        sslcontext,
+        waiter=None,
+        *,
+        server_side=False,
+        server_hostname=None,
+        extra=None,
+        server=None,
+        ssl_handshake_timeout=constants.SSL_HANDSHAKE_TIMEOUT,
+        ssl_shutdown_timeout=constants.SSL_SHUTDOWN_TIMEOUT,
+    ):
+        self._ensure_fd_no_transport(rawsock)
+        ssl_protocol = sslproto.SSLProtocol(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server)
+        return ssl_protocol._app_transport
+
+    def _stop_serving(self, sock: socket.socket) -> None:
+        self._core_stop_serving(sock)
+        super()._stop_serving(sock)  # type: ignore[misc]
+
+    async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: int | None) -> int:
+        transp._guard_descriptor(False)
+        resume_reading = transp.is_reading()
+        transp.pause_reading()
+        await transp._make_empty_waiter()
+        try:
+            sent: int = await self.sock_sendfile(transp._sock, file, offset, count, fallback=False)
+            return sent
+        finally:
+            transp._reset_empty_waiter()
+            if resume_reading:
+                transp.resume_reading()
+            transp._guard_descriptor(True)
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        """Connect the non-blocking socket to the address; names are resolved first."""
+        if type(sock) is not socket.socket:
+            await super().sock_connect(sock, address)
+            return
+        if self.get_debug() and sock.gettimeout() != 0:
+            raise ValueError("the socket must be non-blocking")
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            resolved = await self._ensure_resolved(  # type: ignore[attr-defined]
+                address, family=sock.family, type=sock.type, proto=sock.proto, loop=self
+            )
+            address = resolved[0][4]
+        await self._core_connect(sock, address)
 
     # ---- where asyncio's own code would touch its queue
 
