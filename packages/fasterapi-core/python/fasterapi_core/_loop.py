@@ -55,7 +55,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):  # type: ignore[misc
     """
 
     def __init__(self) -> None:
-        super().__init__(_NoSelector(self))
+        super().__init__(_NoSelector(self))  # type: ignore[arg-type]
 
     # ---- running
 
@@ -96,7 +96,9 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):  # type: ignore[misc
 
     # ---- executors
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Any, *args: Any
+    ) -> Any:
         """Run ``func(*args)`` in the executor (None: the loop's own); returns a future of its result.
 
         While such work is out, the loop lets other threads have the GIL in every poll.

@@ -133,7 +133,7 @@ def flow_limits(high: int | None, low: int | None) -> tuple[int, int]:
 
 def try_native() -> Any:
     """asyncio's mark of transports that loop.sendfile() may bypass."""
-    return constants._SendfileMode.TRY_NATIVE  # type: ignore[attr-defined]
+    return constants._SendfileMode.TRY_NATIVE
 
 
 def wrap_socket(sock: socket.socket) -> trsock.TransportSocket:
