@@ -22,8 +22,8 @@ struct PyServer;
 struct AsgiNames {
   PyObject *type, *http, *asgi, *http_version, *method, *scheme, *path, *raw_path, *query_string, *root_path,
       *headers, *client, *server, *state, *extensions, *status, *body, *more_body, *trailers, *http_request,
-      *http_disconnect, *response_start, *response_body, *version_10, *version_11, *empty_bytes, *early_hint,
-      *links, *path_send, *zero_copy_send, *file, *offset, *count, *response_trailers, *more_trailers;
+      *http_disconnect, *https, *tls, *response_start, *response_body, *version_10, *version_11, *empty_bytes,
+      *early_hint, *links, *path_send, *zero_copy_send, *file, *offset, *count, *response_trailers, *more_trailers;
   PyObject* methods[kMethodCount];
   bool init() noexcept;
 };
@@ -49,6 +49,7 @@ class ScopeBuilder {
   struct Address {
     std::uint64_t serial = 0;
     Ref client, server;
+    Ref tls;  // the extension of TLS connections
     bool trusted = false;
   };
   struct Fields {

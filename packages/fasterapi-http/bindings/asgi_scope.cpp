@@ -15,6 +15,7 @@
 
 #include "asgi.hpp"
 #include "request.hpp"
+#include "tls.hpp"
 
 namespace fasterapi::http::py {
 
@@ -23,20 +24,20 @@ bool AsgiNames::init() noexcept {
   auto intern = [](PyObject*& slot, const char* text) {
     return (slot = PyUnicode_InternFromString(text)) != nullptr;
   };
-  bool good = intern(http, "http") && intern(asgi, "asgi") && intern(http_version, "http_version") &&
-              intern(method, "method") && intern(scheme, "scheme") && intern(path, "path") &&
-              intern(raw_path, "raw_path") && intern(query_string, "query_string") &&
-              intern(root_path, "root_path") && intern(headers, "headers") && intern(client, "client") &&
-              intern(server, "server") && intern(state, "state") && intern(extensions, "extensions") &&
-              intern(status, "status") && intern(body, "body") && intern(more_body, "more_body") &&
-              intern(trailers, "trailers") && intern(http_request, "http.request") &&
-              intern(http_disconnect, "http.disconnect") && intern(response_start, "http.response.start") &&
-              intern(response_body, "http.response.body") && intern(version_10, "1.0") &&
-              intern(version_11, "1.1") && intern(early_hint, "http.response.early_hint") &&
-              intern(links, "links") && intern(path_send, "http.response.pathsend") &&
-              intern(zero_copy_send, "http.response.zerocopysend") && intern(file, "file") &&
-              intern(offset, "offset") && intern(count, "count") &&
-              intern(response_trailers, "http.response.trailers") && intern(more_trailers, "more_trailers");
+  bool good =
+      intern(http, "http") && intern(asgi, "asgi") && intern(http_version, "http_version") &&
+      intern(method, "method") && intern(scheme, "scheme") && intern(path, "path") &&
+      intern(raw_path, "raw_path") && intern(query_string, "query_string") && intern(root_path, "root_path") &&
+      intern(headers, "headers") && intern(client, "client") && intern(server, "server") &&
+      intern(state, "state") && intern(extensions, "extensions") && intern(status, "status") &&
+      intern(body, "body") && intern(more_body, "more_body") && intern(trailers, "trailers") &&
+      intern(http_request, "http.request") && intern(http_disconnect, "http.disconnect") &&
+      intern(response_start, "http.response.start") && intern(response_body, "http.response.body") &&
+      intern(version_10, "1.0") && intern(version_11, "1.1") && intern(https, "https") && intern(tls, "tls") &&
+      intern(early_hint, "http.response.early_hint") && intern(links, "links") &&
+      intern(path_send, "http.response.pathsend") && intern(zero_copy_send, "http.response.zerocopysend") &&
+      intern(file, "file") && intern(offset, "offset") && intern(count, "count") &&
+      intern(response_trailers, "http.response.trailers") && intern(more_trailers, "more_trailers");
   for (unsigned i = 0; good && i < kMethodCount; ++i)
     good = intern(methods[i], std::string(method_name(static_cast<Method>(i))).c_str());
   good = good && (empty_bytes = PyBytes_FromStringAndSize("", 0)) != nullptr;
@@ -124,7 +125,9 @@ ScopeBuilder::Address* ScopeBuilder::address_of(Transaction& tx) {
   }
   slot.server = Ref::borrow(local_.get());
   slot.serial = serial;
-  if (!slot.client || !slot.server) {
+  const core::TlsSession* session = tx.tls();
+  slot.tls.reset(session ? tls_extension(*session) : nullptr);
+  if (!slot.client || !slot.server || (session && !slot.tls)) {
     slot.client.reset();
     return nullptr;
   }
@@ -259,6 +262,13 @@ PyObject* ScopeBuilder::make(Transaction& tx) {
   if (!head.query().empty() && !set(names.query_string, to_bytes(head.query()))) return nullptr;
   if (!set(names.headers, header_list(head)) || !set(names.extensions, PyDict_Copy(extensions_.get())))
     return nullptr;
+  if (FASTERAPI_UNLIKELY(tx.server().secure())) {
+    PyObject* extensions = PyDict_GetItemWithError(dict, names.extensions);  // borrowed
+    Ref tls(address->tls ? PyDict_Copy(address->tls.get()) : PyDict_New());
+    if (!extensions || !tls || PyDict_SetItem(dict, names.scheme, names.https) < 0 ||
+        PyDict_SetItem(extensions, names.tls, tls.get()) < 0)
+      return nullptr;
+  }
   if (!set(names.state, options_.state ? PyDict_Copy(options_.state.get()) : PyDict_New())) return nullptr;
   if (FASTERAPI_UNLIKELY(address->trusted) && !apply_forwarded(tx, dict)) return nullptr;
   return scope.release();

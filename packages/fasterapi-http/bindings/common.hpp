@@ -41,6 +41,7 @@ struct PythonSide {
   PyObject* route_conflict = nullptr;     // class
   PyObject* client_disconnect = nullptr;  // class
   PyObject* ws_disconnected = nullptr;    // class
+  PyObject* tls_error = nullptr;          // class
   PyObject* address = nullptr;            // namedtuple class (host, port)
   PyObject* url = nullptr;                // class URL(str)
   PyObject* state = nullptr;              // class State()

@@ -197,7 +197,7 @@ PyObject* get_url(PyObject* object, void*) {
   if (!self->url) {
     const RequestHead& head = self->tx->head;
     std::string text;
-    if (!head.host().empty()) text.append("http://").append(head.host());
+    if (!head.host().empty()) text.append(self->tx->scheme()).append("://").append(head.host());
     text.append(head.path());
     if (head.query().data() && !head.query().empty()) text.append("?").append(head.query());
     Ref plain(latin1(text));
@@ -207,8 +207,8 @@ PyObject* get_url(PyObject* object, void*) {
 }
 PyObject* get_base_url(PyObject* object, void*) {
   const RequestHead& head = as_request(object)->tx->head;
-  std::string text = "http://";
-  text.append(head.host()).append("/");
+  std::string text = as_request(object)->tx->scheme();
+  text.append("://").append(head.host()).append("/");
   Ref plain(latin1(text));
   return plain ? PyObject_CallOneArg(python.url, plain.get()) : nullptr;
 }
@@ -580,7 +580,7 @@ PyObject* build_scope(Transaction& tx, PyObject* app) noexcept {
   if (!path || !raw || !query || !method || !client) return nullptr;
   return Py_BuildValue("{s:s,s:{s:s,s:s},s:s,s:O,s:s,s:O,s:O,s:O,s:s,s:O,s:O,s:O}", "type", "http", "asgi",
                        "version", "3.0", "spec_version", "2.4", "http_version", head.minor_version ? "1.1" : "1.0",
-                       "method", method.get(), "scheme", "http", "path", path.get(), "raw_path", raw.get(),
+                       "method", method.get(), "scheme", tx.scheme(), "path", path.get(), "raw_path", raw.get(),
                        "query_string", query.get(), "root_path", "", "headers", fields.get(), "client",
                        client.get(), "app", app ? app : Py_None);
 }

@@ -12,6 +12,7 @@
 
 #include "plan.hpp"
 #include "request.hpp"
+#include "tls.hpp"
 
 namespace nb = nanobind;
 
@@ -288,7 +289,7 @@ void bind_server(nb::module_& module) {
           "__init__",
           [](PyServer* self, nb::dict limits, nb::object headers, bool date_header, bool redirect_slashes,
              std::string_view order, bool ws_per_message_deflate, int ws_deflate_window,
-             std::vector<std::string> ws_allowed_origins) {
+             std::vector<std::string> ws_allowed_origins, const NativeTls* tls) {
             ServerOptions options;
             options.limits = limits_from(limits);
             options.fields = fields_from(headers);
@@ -302,11 +303,12 @@ void bind_server(nb::module_& module) {
             options.websocket.deflate = ws_per_message_deflate;
             options.websocket.deflate_window_bits = ws_deflate_window;
             options.websocket.allowed_origins = std::move(ws_allowed_origins);
+            if (tls) options.tls = tls->context;
             new (self) PyServer(std::move(options));
           },
           nb::arg("limits"), nb::arg("headers"), nb::arg("date_header"), nb::arg("redirect_slashes"),
           nb::arg("order"), nb::arg("ws_per_message_deflate"), nb::arg("ws_deflate_window"),
-          nb::arg("ws_allowed_origins"))
+          nb::arg("ws_allowed_origins"), nb::arg("tls").none())
       .def("_bind", [](nb::handle self) { nb::cast<PyServer&>(self).self = self.ptr(); })
       .def("_add_route", &add_route, nb::arg("methods"), nb::arg("path"), nb::arg("endpoint"), nb::arg("mode"),
            nb::arg("args"), nb::arg("status"), nb::arg("media_type"), nb::arg("encode"), nb::arg("headers"),
@@ -377,6 +379,7 @@ void configure(nb::kwargs parts) {
   python.drive_stream = take("drive_stream");
   python.client_disconnect = take("client_disconnect");
   python.ws_disconnected = take("ws_disconnected");
+  python.tls_error = take("tls_error");
   python.identity = take("identity");
   python.cancelled = take("cancelled");
   python.report = take("report");
@@ -403,6 +406,7 @@ NB_MODULE(_http, module) {
   if (!py::init_awaitables(module.ptr()) || !py::init_headers(module.ptr()) || !py::init_query(module.ptr()) ||
       !py::init_request(module.ptr()) || !py::init_response(module.ptr()) || !py::init_writer(module.ptr()))
     nb::raise_python_error();
+  py::bind_tls(module);
   py::bind_server(module);
   module.def("configure", &py::configure);
   module.def("limit_table", &py::limit_table);

@@ -16,7 +16,13 @@ from . import _cookies, _http  # noqa: E402
 from ._config import Config, ConfigError  # noqa: E402
 from ._datastructures import URL, Address, State  # noqa: E402
 from ._embed import serve_endpoint, serve_endpoint_blocking  # noqa: E402
-from ._exceptions import ClientDisconnect, HTTPException, RouteConflict, WebSocketDisconnected  # noqa: E402
+from ._exceptions import (  # noqa: E402
+    ClientDisconnect,
+    HTTPException,
+    RouteConflict,
+    TlsError,
+    WebSocketDisconnected,
+)
 from ._http import (  # noqa: E402
     Headers,
     HTMLResponse,
@@ -38,6 +44,7 @@ from ._responses import (  # noqa: E402
 )
 from ._run import run, serve  # noqa: E402
 from ._server import ResponseSpec, Server, make_executor, report  # noqa: E402
+from ._tls import Certificate, TlsOptions  # noqa: E402
 
 __version__ = _build.VERSION
 
@@ -50,6 +57,7 @@ _http.configure(
     drive_stream=drive_stream,
     client_disconnect=ClientDisconnect,
     ws_disconnected=WebSocketDisconnected,
+    tls_error=TlsError,
     identity=lambda value: value,
     cancelled=_asyncio.CancelledError,
     report=report,
@@ -62,6 +70,7 @@ Response.__call__ = send_as_asgi  # type: ignore[method-assign]
 
 __all__ = [
     "Address",
+    "Certificate",
     "ClientDisconnect",
     "Config",
     "ConfigError",
@@ -83,6 +92,8 @@ __all__ = [
     "State",
     "StreamingResponse",
     "SyncRequest",
+    "TlsError",
+    "TlsOptions",
     "URL",
     "WebSocketDisconnected",
     "run",

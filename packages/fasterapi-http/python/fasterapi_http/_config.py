@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from ._asgi import Interface
 from ._lifespan import Mode as LifespanMode
 from ._limits import Limits
+from ._tls import TlsOptions, from_uvicorn
 
 Loop = Literal["auto", "fasterapi"]
 LogLevel = Literal["critical", "error", "warning", "info", "debug", "trace"]
@@ -150,6 +151,19 @@ class Config:
         "Origin that may connect with cookies, '*' for all; default: this host's own pages.",
         flag="ws-allowed-origin",
     )
+    ssl_keyfile: list[str] = option([], "Private key, PEM; default: in the certificate's file.")
+    ssl_certfile: list[str] = option(
+        [], "Certificate chain, PEM; turns TLS on. Several ones, with a key each, are chosen by name (SNI)."
+    )
+    ssl_keyfile_password: str | None = option(None, "Password of encrypted keys.")
+    ssl_version: str | None = option(
+        None, "Lowest TLS version, as TLSv1.3, or a number of Python's ssl module; default: TLSv1.2."
+    )
+    ssl_cert_reqs: int = option(0, "Client certificates: 0 no, 1 optional, 2 required.", minimum=0)
+    ssl_ca_certs: str | None = option(None, "Authorities of client certificates: PEM file, or directory.")
+    ssl_ciphers: str = option("", "OpenSSL's cipher list; default: forward secrecy and AEAD only.")
+    ssl_ticket_secret: str = field(default="", metadata={"help": None})
+    """Hexadecimal; set by a supervisor, so that its workers take each other's tickets."""
     limits: Limits | None = field(default=None, metadata={"help": None})
     timeout_keep_alive: float = option(30.0, "Seconds that an idle connection stays open.", minimum=0)
     timeout_graceful_shutdown: float = option(
@@ -165,7 +179,12 @@ class Config:
     def __post_init__(self) -> None:
         if isinstance(self.forwarded_allow_ips, (list, tuple)):
             self.forwarded_allow_ips = ",".join(self.forwarded_allow_ips)
-        for name in ("reload_dirs", "reload_includes", "reload_excludes", "ws_allowed_origins"):
+        if self.ssl_version is not None:
+            self.ssl_version = str(int(self.ssl_version)) if isinstance(self.ssl_version, int) else self.ssl_version
+        for name in (
+            *("reload_dirs", "reload_includes", "reload_excludes", "ws_allowed_origins"),
+            *("ssl_keyfile", "ssl_certfile"),
+        ):
             value = getattr(self, name)
             setattr(self, name, [value] if isinstance(value, str) else list(value or ()))
         self.headers = [_header(item) for item in self.headers or ()]
@@ -186,6 +205,31 @@ class Config:
             raise ConfigError("--reload-dir, --reload-include and --reload-exclude need --reload")
         if self.log_level not in get_args(LogLevel):
             raise ConfigError(f"--log-level: '{self.log_level}' is not one of {', '.join(get_args(LogLevel))}")
+
+        try:
+            self.tls()
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+
+    def tls(self) -> TlsOptions | None:
+        """The TLS options; None for plain HTTP."""
+        if not self.ssl_certfile and not self.ssl_keyfile:
+            return None
+        return from_uvicorn(
+            certfiles=self.ssl_certfile,
+            keyfiles=self.ssl_keyfile,
+            password=self.ssl_keyfile_password,
+            version=self.ssl_version,
+            cert_reqs=self.ssl_cert_reqs,
+            ca_certs=self.ssl_ca_certs,
+            ciphers=self.ssl_ciphers,
+            ticket_secret=bytes.fromhex(self.ssl_ticket_secret),
+        )
+
+    @property
+    def scheme(self) -> str:
+        """Of the URLs that lead here."""
+        return "https" if self.ssl_certfile else "http"
 
     def server_limits(self) -> Limits:
         """The server's limits: ``limits``, with what the other options change."""

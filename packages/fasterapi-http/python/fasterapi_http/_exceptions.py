@@ -1,7 +1,8 @@
 """Exceptions of the package.
 
 FasterAPIError (fasterapi_core)
-└── RouteConflict     two routes that would hide each other
+├── RouteConflict     two routes that would hide each other
+└── TlsError          a certificate, key or setting that cannot be used
 ClientDisconnect      the client left while its request was being read
 └── WebSocketDisconnected   something was sent to a WebSocket whose client has left
 HTTPException         an answer, raised: status_code, detail, headers
@@ -19,6 +20,12 @@ class RouteConflict(FasterAPIError):
     """Two routes match the same requests and neither is more specific. Raised by ``Server.freeze()``."""
 
     code = "http.route_conflict"
+
+
+class TlsError(FasterAPIError):
+    """A certificate, key or other setting of TLS that cannot be used; the text names the option and the file."""
+
+    code = "http.tls"
 
 
 class ClientDisconnect(Exception):

@@ -28,6 +28,8 @@ class Limits:
     """Number of trailer fields [431]."""
     header_timeout_ms: int = 10_000
     """From the first byte of a request to the end of its head [408]."""
+    tls_handshake_timeout_ms: int = 10_000
+    """From the accepted connection to the end of its TLS handshake; it is then closed."""
     body_grace_ms: int = 5_000
     """Before the minimum rate of a body counts [408]."""
     min_body_bytes_per_second: int = 1024

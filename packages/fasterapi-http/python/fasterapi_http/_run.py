@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Sequence
@@ -9,7 +10,8 @@ from typing import Any, ParamSpec
 
 import fasterapi_core
 
-from ._config import Config
+from ._config import STARTUP_FAILURE, Config
+from ._exceptions import TlsError
 from ._logs import configure_logging
 from ._server import Server
 from ._serving import Serving, prepare_environment
@@ -94,6 +96,11 @@ def serve_here(
     """Serve in this process until one of ``signals`` comes; returns its exit code."""
 
     async def main() -> int:
-        return await Serving(config, Server(config)).run(sockets, signals=signals)
+        try:
+            server = Server(config)
+        except TlsError as error:
+            logging.getLogger("fasterapi.error").error("%s", error)
+            return STARTUP_FAILURE
+        return await Serving(config, server).run(sockets, signals=signals)
 
     return fasterapi_core.run(main())

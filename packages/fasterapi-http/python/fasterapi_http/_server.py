@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal
 
-from ._http import NativeServer, Request, Response
+from ._http import NativeServer, NativeTls, Request, Response
 from ._limits import Limits
 from ._sockets import bind_tcp, bind_unix
+from ._tls import TlsOptions
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -89,7 +90,8 @@ class Server(NativeServer):
 
     ``on_error(request, exception)`` hears of exceptions that were answered with 500 (default: logged to
     ``fasterapi.error``). ``asgi`` is asked for whatever no route takes. ``order`` says which of several matching
-    routes wins: the first registered, or the most specific (conflicts are then errors).
+    routes wins: the first registered, or the most specific (conflicts are then errors). With ``tls`` every connection
+    is HTTPS; raises TlsError when the certificates cannot be used.
 
     WebSocket handshakes go to the ASGI application ``websocket`` (default: ``asgi``), whatever their path. With
     ``ws_per_message_deflate`` messages are compressed for clients that offer it; ``ws_deflate_window`` 0 shares the
@@ -114,6 +116,7 @@ class Server(NativeServer):
         ws_per_message_deflate: bool = True,
         ws_deflate_window: int = 0,
         ws_allowed_origins: Sequence[str] = (),
+        tls: TlsOptions | None = None,
     ) -> None:
         self.config = config
         self.ready = True
@@ -127,9 +130,12 @@ class Server(NativeServer):
             ws_per_message_deflate = config.ws_per_message_deflate
             ws_allowed_origins = config.ws_allowed_origins
             redirect_slashes = False
+            tls = tls or config.tls()
         self.limits = limits or Limits()
         own = [("server", server_header)] if server_header else []
         own += headers.items() if isinstance(headers, Mapping) else headers
+        self._tls_options = tls
+        self._tls = NativeTls(tls.native()) if tls is not None else None
         super().__init__(
             limits=self.limits.as_dict(),
             headers=own,
@@ -139,6 +145,7 @@ class Server(NativeServer):
             ws_per_message_deflate=ws_per_message_deflate,
             ws_deflate_window=ws_deflate_window,
             ws_allowed_origins=list(ws_allowed_origins),
+            tls=self._tls,
         )
         self._bind()
         self._sockets: list[socket.socket] = []
@@ -321,6 +328,25 @@ class Server(NativeServer):
             if sock.family in (socket.AF_INET, socket.AF_INET6):
                 return int(sock.getsockname()[1])
         return 0
+
+    def reload_tls(self, tls: TlsOptions | None = None) -> None:
+        """Read the certificates and keys again, or take other options; connections that are open go on.
+
+        Any thread may call this; it blocks while the files are read. Raises TlsError when something is wrong with
+        them (the server then goes on with what it has), RuntimeError when the server does not speak TLS.
+        """
+        options = tls or self._tls_options
+        if self._tls is None or options is None:
+            raise RuntimeError("the server was made without tls")
+        self._tls.reload(options.native())
+        self._tls_options = options
+
+    @property
+    def tls_counters(self) -> dict[str, int]:
+        """TLS ``handshakes`` (those ``resumed`` included), ``failed`` ones and ``reloads``; zeros without TLS."""
+        if self._tls is None:
+            return dict.fromkeys(("handshakes", "resumed", "failed", "reloads"), 0)
+        return self._tls.counters
 
     async def drain(self, timeout: float = 30.0, *, idle_grace: float = 0.0) -> None:
         """Stop gracefully: no new connections, running answers finished, idle connections closed.

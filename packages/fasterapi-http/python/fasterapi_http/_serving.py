@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from . import _notify
 from ._asgi import AppImportError, as_asgi3, import_app
 from ._config import BIND_FAILURE, STARTUP_FAILURE, Config, load_env_file
+from ._exceptions import TlsError
 from ._http import host_asgi
 from ._lifespan import Lifespan
 from ._sockets import address_of, bind
@@ -176,13 +177,15 @@ class Serving:
             _log.error("%s", error.strerror or error)
             await lifespan.shutdown()
             return BIND_FAILURE
-        _log.info("fasterapi-http running on %s (Press CTRL+C to quit)", address_of(server.sockets))
+        _log.info("fasterapi-http running on %s (Press CTRL+C to quit)", address_of(server.sockets, config.scheme))
         upgrade = None
         if alone and self._signals:
             upgrade = Upgrade(config)
             upgrade.install(lambda: upgrade.start(server.sockets), self._replaced)
             upgrade.announce_ready()
             _notify.send("READY=1", f"MAINPID={os.getpid()}")
+        if alone and self._signals:
+            self._reload_tls_on_hangup()
         if ready is not None:
             ready()
         if self._link is not None:
@@ -196,6 +199,24 @@ class Serving:
         await lifespan.shutdown()
         _log.info("Finished server process [%d]", os.getpid())
         return 0
+
+    def _reload_tls_on_hangup(self) -> None:
+        """SIGHUP reads the certificates again; with workers the supervisor makes new ones, which do so too."""
+
+        def reload() -> None:
+            try:
+                self.server.reload_tls()
+            except TlsError as error:
+                _log.error("The certificates stay as they were: %s", error)
+            else:
+                _log.info("Certificates loaded again")
+
+        if not self.config.ssl_certfile:
+            return
+        try:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+        except (NotImplementedError, RuntimeError, ValueError):
+            pass  # not the main thread
 
     def _replaced(self) -> None:
         """Another process has taken over: it owns the paths of UNIX sockets now."""

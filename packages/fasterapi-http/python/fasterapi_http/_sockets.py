@@ -106,12 +106,12 @@ def systemd_sockets(environ: MutableMapping[str, str] = os.environ) -> Mapping[s
     return found
 
 
-def address_of(sockets: Sequence[socket.socket]) -> str:
+def address_of(sockets: Sequence[socket.socket], scheme: str = "http") -> str:
     """How a person would reach the first of the sockets."""
     for sock in sockets:
         name = sock.getsockname()
         if sock.family == socket.AF_UNIX:
             return f"unix socket {name}"
         host, port = name[0], name[1]
-        return f"http://[{host}]:{port}" if sock.family == socket.AF_INET6 else f"http://{host}:{port}"
+        return f"{scheme}://[{host}]:{port}" if sock.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"
     return "nothing"

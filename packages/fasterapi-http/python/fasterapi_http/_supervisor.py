@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import select
 import selectors
 import signal
@@ -25,6 +26,7 @@ import fasterapi_core
 
 from . import _notify
 from ._config import BIND_FAILURE, STARTUP_FAILURE, Config
+from ._exceptions import TlsError
 from ._link import DUMP_SIGNAL, Link, watch_stacks
 from ._server import Server
 from ._serving import Serving
@@ -97,6 +99,8 @@ class Supervisor:
         except OSError as error:
             _log.error("%s", error.strerror or error)
             return BIND_FAILURE
+        if config.ssl_certfile:
+            config.ssl_ticket_secret = secrets.token_hex(32)
         self._selector = selectors.DefaultSelector()
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
@@ -107,7 +111,7 @@ class Supervisor:
             "Started parent process [%d] with %d workers on %s",
             os.getpid(),
             self._wanted,
-            address_of(self._sockets),
+            address_of(self._sockets, config.scheme),
         )
         try:
             for _ in range(self._wanted):
@@ -203,6 +207,8 @@ class Supervisor:
             code = fasterapi_core.run(serve())
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 1
+        except TlsError as error:
+            _log.error("%s", error)
         except BaseException:
             _log.exception("worker process failed")
         finally:

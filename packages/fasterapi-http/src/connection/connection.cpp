@@ -42,6 +42,7 @@ Connection::~Connection() {
 
 bool Connection::start(int fd) noexcept {
   since_ = server_.reactor().now();
+  if (FASTERAPI_UNLIKELY(server_.secure())) return start_tls(fd);
   if (stream_.adopt(fd) != 0) return false;
   arm(since_ + static_cast<Nanos>(server_.limits().header_timeout_ms) * kMillisecond);
   return true;
@@ -481,6 +482,7 @@ void Connection::disconnect_active() noexcept {
 }
 
 void Connection::on_closed(int error) noexcept {
+  if (FASTERAPI_UNLIKELY(phase_ == Phase::handshake)) handshake_failed(error);
   phase_ = Phase::closed;
   if (auto tunnel = std::move(tunnel_)) tunnel->on_closed(error);
   disconnect_active();
@@ -554,6 +556,12 @@ void Connection::on_timer() noexcept {
     next = std::min(next, stalled_since_ + patience);
   }
   switch (phase_) {
+    case Phase::handshake:
+      if (due(since_ + static_cast<Nanos>(limits.tls_handshake_timeout_ms) * kMillisecond)) {
+        ++server_.counters_.timeouts;
+        return abort(ETIMEDOUT);
+      }
+      break;
     case Phase::idle: {
       auto patience = received_ ? limits.keep_alive_ms : limits.header_timeout_ms;
       if (!stream_.unsent() && !inbox_ && due(since_ + static_cast<Nanos>(patience) * kMillisecond)) {

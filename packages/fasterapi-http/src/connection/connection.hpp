@@ -7,6 +7,7 @@
 //   Threads  the reactor's thread
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include <fasterapi/core/stream.hpp>
@@ -45,15 +46,19 @@ class Connection final : public core::StreamHandler {
  private:
   friend class Server;
   friend class Transaction;
-  enum class Phase : std::uint8_t { idle, head, body, running, discard, linger, tunnel, closed };
+  enum class Phase : std::uint8_t { handshake, idle, head, body, running, discard, linger, tunnel, closed };
   struct Inbox;   // bytes that wait: a partial head, pipelined requests
   struct Upload;  // a body that is chunked and spans reads, or that streams
 
+  void on_connected() noexcept override;  // the TLS handshake is done
   void on_data(char* data, std::size_t size) noexcept override;
   void on_eof() noexcept override;
   void on_drained() noexcept override;
   void on_closed(int error) noexcept override;
   static void timer_fired(void* self) noexcept;
+
+  bool start_tls(int fd) noexcept;
+  void handshake_failed(int error) noexcept;
 
   /// Takes what it can of the bytes; returns how many are dealt with.
   std::size_t process(const char* data, std::size_t size);
@@ -119,6 +124,7 @@ class Connection final : public core::StreamHandler {
   Connection* prev_ = nullptr;
   std::uint64_t address_key_ = 0;
   std::uint64_t serial_ = 0;
+  std::unique_ptr<std::string> tls_client_;  // address during the handshake, to tell whose it was when it fails
   std::uint32_t lingered_ = 0;
   Phase phase_ = Phase::idle;
   bool dispatching_ = false;  // handler on the stack: answers are batched

@@ -128,6 +128,10 @@ std::uint64_t Transaction::connection_serial() const noexcept { return connectio
 
 int Transaction::descriptor() const noexcept { return connection_ ? connection_->stream().fd() : -1; }
 
+core::TlsSession* Transaction::tls() const noexcept { return connection_ ? connection_->stream_.tls() : nullptr; }
+
+const char* Transaction::scheme() const noexcept { return server_ && server_->secure() ? "https" : "http"; }
+
 // ---------------------------------------------------------------- answer
 
 bool Transaction::reachable() const noexcept { return connection_ && connection_->stream_.open(); }

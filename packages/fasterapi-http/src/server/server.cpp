@@ -123,7 +123,7 @@ void Server::answer_unmatched(Transaction& tx) noexcept {
     if (tx.match.kind == Match::Kind::not_found && options_.redirect_slashes &&
         routes_.matches_with_other_slash(head.path())) {
       std::string location;
-      if (!head.host().empty()) location.append("http://").append(head.host());
+      if (!head.host().empty()) location.append(secure() ? "https://" : "http://").append(head.host());
       std::string_view path = head.path();
       if (path.back() == '/')
         location.append(path.substr(0, path.size() - 1));
@@ -223,12 +223,19 @@ void Server::stop_listening() noexcept {
 
 void Server::accepted(void* self, int fd) noexcept { static_cast<Server*>(self)->adopt(fd); }
 
-bool Server::admit(int fd) noexcept {
-  if (connection_count_ < max_connections_) return true;
-  // A full server says so and hangs up; the answer fits any socket buffer.
-  [[maybe_unused]] auto sent = ::send(fd, kBusy.data(), kBusy.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+// A full server says so and hangs up; the answer fits any socket buffer. A handshake to say it would cost more
+// than serving the client.
+void Server::turn_away(int fd) noexcept {
+  if (!secure()) {
+    [[maybe_unused]] auto sent = ::send(fd, kBusy.data(), kBusy.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
   ++counters_.connections_refused;
   ::close(fd);
+}
+
+bool Server::admit(int fd) noexcept {
+  if (connection_count_ < max_connections_) return true;
+  turn_away(fd);
   return false;
 }
 
@@ -240,9 +247,7 @@ void Server::adopt(int fd) noexcept {
     if (key) {
       std::uint32_t& count = per_address_[key];
       if (count >= max_per_address_) {
-        [[maybe_unused]] auto sent = ::send(fd, kBusy.data(), kBusy.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-        ++counters_.connections_refused;
-        ::close(fd);
+        turn_away(fd);
         return;
       }
       ++count;

@@ -24,6 +24,7 @@ inline constexpr std::uint32_t kMaxFields = 100;           // hard cap of header
   X(max_trailer_bytes,           8 * kKiB,   "bytes",    431, "http.trailer_too_large",       "limits_trailer_bytes") \
   X(max_trailers,                32,         "fields",   431, "http.too_many_trailers",       "limits_trailer_count") \
   X(header_timeout_ms,           10'000,     "ms",       408, "http.header_timeout",          "limits_slow_header") \
+  X(tls_handshake_timeout_ms,    10'000,     "ms",         0, "http.tls_handshake_timeout",  "limits_tls_handshake") \
   X(body_grace_ms,               5'000,      "ms",       408, "http.body_timeout",            "limits_slow_body") \
   X(min_body_bytes_per_second,   1 * kKiB,   "bytes/s",  408, "http.body_timeout",            "limits_slow_body") \
   X(body_window_bytes,           64 * kKiB,  "bytes",      0, "http.body_window",             "limits_body_window") \

@@ -20,6 +20,11 @@
 #include <fasterapi/http/router.hpp>
 #include <fasterapi/http/transaction.hpp>
 
+namespace fasterapi::core {
+class TlsContext;
+class TlsSession;
+}  // namespace fasterapi::core
+
 namespace fasterapi::http {
 
 struct Route {
@@ -41,6 +46,7 @@ struct ServerOptions {
   bool date_header = true;
   bool redirect_slashes = true;
   RouteOrder order = RouteOrder::registration;
+  std::shared_ptr<core::TlsContext> tls;  // of a server: every connection is TLS
 };
 
 struct ServerCounters {
@@ -102,6 +108,7 @@ class Server {
   core::Reactor& reactor() const noexcept { return *reactor_; }
   const Limits& limits() const noexcept { return options_.limits; }
   const ServerOptions& options() const noexcept { return options_; }
+  bool secure() const noexcept { return options_.tls != nullptr; }
   const RouteTable& routes() const noexcept { return routes_; }
   /// The end of a head: date line and empty line.
   std::string_view head_tail() noexcept {
@@ -119,6 +126,7 @@ class Server {
   static void accepted(void* self, int fd) noexcept;
   void reclaim(Connection& connection) noexcept;
   bool admit(int fd) noexcept;
+  void turn_away(int fd) noexcept;
   Transaction* acquire();
   void recycle(Transaction& transaction) noexcept;
   /// Finds the route and its body limit; null for the built-in answers.

@@ -20,6 +20,10 @@
 #include <fasterapi/http/response_head.hpp>
 #include <fasterapi/http/router.hpp>
 
+namespace fasterapi::core {
+class TlsSession;
+}  // namespace fasterapi::core
+
 namespace fasterapi::http {
 
 class Connection;
@@ -54,6 +58,9 @@ class Transaction final : public core::RequestView, public core::Responder {
   std::uint64_t connection_serial() const noexcept;
   /// The connection's socket, to ask for its addresses; -1 once the client has gone.
   int descriptor() const noexcept;
+  /// The connection's TLS session; null for plain ones, and once the client has gone.
+  core::TlsSession* tls() const noexcept;
+  const char* scheme() const noexcept;  // "https", "http"
   const Route* route() const noexcept { return route_; }
   Server& server() const noexcept { return *server_; }
 
