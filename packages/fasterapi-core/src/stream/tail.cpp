@@ -112,8 +112,9 @@ void Stream::pump_tail() noexcept {
   try {
     if (!pending_) pending_ = std::make_unique<OutBuffer>();
   } catch (const std::bad_alloc&) {
-    close(ENOMEM);
+    return close(ENOMEM);
   }
+  update_interest();  // a flush of ciphertext above has ended it
 }
 
 std::size_t Stream::pump_tail_once(std::size_t wanted) noexcept {
