@@ -498,10 +498,10 @@ def test_options_of_uvicorn(tmp_path):
     assert uvicorns(cert_reqs=2, ca_certs=str(tmp_path)).client_ca_dir == str(tmp_path)
     assert uvicorns(ca_certs="ca.pem").client_ca_file is None
     for wrong, text in [
-        ({"certfiles": [], "keyfiles": ["a.key"]}, "needs an ssl_certfile"),
+        ({"certfiles": [], "keyfiles": ["a.key"]}, "needs an --ssl-certfile"),
         ({"certfiles": ["a", "b"], "keyfiles": ["a"]}, "give each its own"),
-        ({"version": 99}, "ssl_version: 99"),
-        ({"cert_reqs": 3}, "ssl_cert_reqs: 3"),
+        ({"version": 99}, "ssl-version: 99"),
+        ({"cert_reqs": 3}, "ssl-cert-reqs: 3"),
     ]:
         with pytest.raises(ValueError, match=text):
             uvicorns(**wrong)
@@ -587,4 +587,4 @@ def test_program_says_what_is_wrong(tmp_path, authority, identity):
     assert 'TLS: cannot use cert_file "/nowhere.pem": No such file or directory' in program.text
     program = Program(tmp_path, "--ssl-keyfile", identity[1], "main:app")
     assert program.end() == 2
-    assert "ssl_keyfile needs an ssl_certfile" in program.text
+    assert "--ssl-keyfile needs an --ssl-certfile" in program.text

@@ -61,7 +61,9 @@ def _option(entry: dataclasses.Field[Any], hint: Any) -> click.Option:
         "show_envvar": False,
     }
     if typing.get_origin(kind) is list:
-        return click.Option(names, multiple=True, type=_Line() if flag == "header" else str, default=[], **settings)
+        return click.Option(
+            names, multiple=True, type=_Line() if flag == "header" else str, default=[], **settings
+        )
     settings["default"] = entry.default
     settings["show_default"] = entry.default not in (None, "")
     if kind is bool and not entry.metadata["takes_value"]:

@@ -49,7 +49,12 @@ class ConfigError(ValueError):
 
 
 def option(
-    default: Any, help: str, *, flag: str | None = None, minimum: float | None = None, env: str | None = None,
+    default: Any,
+    help: str,
+    *,
+    flag: str | None = None,
+    minimum: float | None = None,
+    env: str | None = None,
     takes_value: bool = False,
 ) -> Any:
     """A field of ``Config``; ``flag`` is its name on the command line where it is not the field's.
@@ -87,13 +92,17 @@ class Config:
     lifespan: LifespanMode = option("auto", "Lifespan protocol.")
     loop: Loop = option("auto", "Event loop; the server needs its own, so both are the same.")
     root_path: str = option("", "Path prefix that a proxy has removed.")
-    env_file: str | None = option(None, "File of NAME=VALUE lines, put into the environment of the application.")
+    env_file: str | None = option(
+        None, "File of NAME=VALUE lines, put into the environment of the application."
+    )
 
     reload: bool = option(False, "Start anew when a source file changes; for development.")
     reload_dirs: list[str] = option([], "Directory to watch; default: the current one.", flag="reload-dir")
     reload_includes: list[str] = option([], "Glob of files to watch; default: *.py.", flag="reload-include")
     reload_excludes: list[str] = option(
-        [], "Glob of files or directories not to watch; default: .*, .py[cod], .sw.*, ~*.", flag="reload-exclude"
+        [],
+        "Glob of files or directories not to watch; default: .*, .py[cod], .sw.*, ~*.",
+        flag="reload-exclude",
     )
     reload_delay: float = option(0.25, "Seconds between looks at the files.", minimum=0.01)
 
@@ -111,7 +120,9 @@ class Config:
     limit_max_requests_jitter: int = option(
         0, "At most this many requests are added to that at random.", minimum=0
     )
-    limit_worker_rss: int | None = option(None, "Replace a worker above this many bytes of memory.", minimum=1)
+    limit_worker_rss: int | None = option(
+        None, "Replace a worker above this many bytes of memory.", minimum=1
+    )
     limit_worker_age: float | None = option(
         None, "Replace a worker after this many seconds; up to a tenth more at random.", minimum=1
     )
@@ -180,7 +191,9 @@ class Config:
         if isinstance(self.forwarded_allow_ips, (list, tuple)):
             self.forwarded_allow_ips = ",".join(self.forwarded_allow_ips)
         if self.ssl_version is not None:
-            self.ssl_version = str(int(self.ssl_version)) if isinstance(self.ssl_version, int) else self.ssl_version
+            self.ssl_version = (
+                str(int(self.ssl_version)) if isinstance(self.ssl_version, int) else self.ssl_version
+            )
         for name in (
             *("reload_dirs", "reload_includes", "reload_excludes", "ws_allowed_origins"),
             *("ssl_keyfile", "ssl_certfile"),
@@ -204,7 +217,9 @@ class Config:
         if not self.reload and (self.reload_dirs or self.reload_includes or self.reload_excludes):
             raise ConfigError("--reload-dir, --reload-include and --reload-exclude need --reload")
         if self.log_level not in get_args(LogLevel):
-            raise ConfigError(f"--log-level: '{self.log_level}' is not one of {', '.join(get_args(LogLevel))}")
+            raise ConfigError(
+                f"--log-level: '{self.log_level}' is not one of {', '.join(get_args(LogLevel))}"
+            )
 
         try:
             self.tls()

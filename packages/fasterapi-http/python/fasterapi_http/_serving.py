@@ -120,7 +120,9 @@ class Serving:
         self._began = time.monotonic()
         self._max_requests = None
         if config.limit_max_requests is not None:
-            self._max_requests = config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)
+            self._max_requests = config.limit_max_requests + random.randint(
+                0, config.limit_max_requests_jitter
+            )
         self._max_age = None
         if config.limit_worker_age is not None:
             self._max_age = config.limit_worker_age * random.uniform(1.0, 1.1)
@@ -177,7 +179,9 @@ class Serving:
             _log.error("%s", error.strerror or error)
             await lifespan.shutdown()
             return BIND_FAILURE
-        _log.info("fasterapi-http running on %s (Press CTRL+C to quit)", address_of(server.sockets, config.scheme))
+        _log.info(
+            "fasterapi-http running on %s (Press CTRL+C to quit)", address_of(server.sockets, config.scheme)
+        )
         upgrade = None
         if alone and self._signals:
             upgrade = Upgrade(config)
@@ -264,9 +268,7 @@ class Serving:
             _log.info("Not ready since %.1f seconds", config.shutdown_delay)
         _log.info("Shutting down")
         limit = config.timeout_graceful_shutdown
-        draining = asyncio.ensure_future(
-            server.drain(limit, idle_grace=min(config.drain_idle_grace, limit))
-        )
+        draining = asyncio.ensure_future(server.drain(limit, idle_grace=min(config.drain_idle_grace, limit)))
         forced = asyncio.ensure_future(stop.wait_again())
         await asyncio.wait([draining, forced], return_when=asyncio.FIRST_COMPLETED)
         if not draining.done():

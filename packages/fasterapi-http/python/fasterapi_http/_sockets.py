@@ -113,5 +113,7 @@ def address_of(sockets: Sequence[socket.socket], scheme: str = "http") -> str:
         if sock.family == socket.AF_UNIX:
             return f"unix socket {name}"
         host, port = name[0], name[1]
-        return f"{scheme}://[{host}]:{port}" if sock.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"
+        return (
+            f"{scheme}://[{host}]:{port}" if sock.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"
+        )
     return "nothing"

@@ -147,7 +147,9 @@ class Supervisor:
         }
 
     def _install_signals(self) -> dict[int, Any]:
-        before: dict[int, Any] = {-1: signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)}
+        before: dict[int, Any] = {
+            -1: signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
+        }
         for number in self._actions():
             before[number] = signal.signal(number, lambda got, _frame: self._signals.append(got))
         return before
@@ -326,7 +328,10 @@ class Supervisor:
         worker.signal(DUMP_SIGNAL)
         stack = b""
         until = time.monotonic() + 0.5
-        while len(stack) < 64 * 1024 and select.select([worker.stacks], [], [], max(0, until - time.monotonic()))[0]:
+        while (
+            len(stack) < 64 * 1024
+            and select.select([worker.stacks], [], [], max(0, until - time.monotonic()))[0]
+        ):
             piece = os.read(worker.stacks, 8192)
             if not piece:
                 break
@@ -384,7 +389,9 @@ class Supervisor:
             return
         serving = any(other.state is _State.READY for other in self._workers.values())
         if not serving and (not self._announced or self._failed_starts >= _MAX_FAILED_STARTS):
-            _log.error("Worker [%d] did not start (code %d). Workers do not start. Stopping.", worker.pid, code)
+            _log.error(
+                "Worker [%d] did not start (code %d). Workers do not start. Stopping.", worker.pid, code
+            )
             self._exit_code = code if code > 0 else STARTUP_FAILURE
             self._stop(force=False)
             return

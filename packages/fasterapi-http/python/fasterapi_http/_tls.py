@@ -122,7 +122,9 @@ def from_uvicorn(
     if not certfiles:
         raise ValueError("--ssl-keyfile needs an --ssl-certfile")
     if len(keyfiles) > len(certfiles) or 0 < len(keyfiles) < len(certfiles):
-        raise ValueError(f"{len(keyfiles)} --ssl-keyfile for {len(certfiles)} --ssl-certfile: give each its own")
+        raise ValueError(
+            f"{len(keyfiles)} --ssl-keyfile for {len(certfiles)} --ssl-certfile: give each its own"
+        )
     if cert_reqs not in _CERT_REQS:
         raise ValueError(f"--ssl-cert-reqs: {cert_reqs} is not 0 (none), 1 (optional) or 2 (required)")
     lowest, highest = "TLSv1.2", ""
