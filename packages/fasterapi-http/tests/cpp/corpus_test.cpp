@@ -7,7 +7,8 @@
 #include <random>
 #include <string>
 
-#include "../../fuzz/targets.cpp"  // NOLINT: the targets are one file, and no library
+#include "../../fuzz/targets.cpp"    // NOLINT: the targets are no library
+#include "../../fuzz/websocket.cpp"  // NOLINT
 
 namespace fasterapi::http::fuzz {
 namespace {
@@ -41,6 +42,8 @@ TEST(Corpus, Request) { replay("request", fuzz_request); }
 TEST(Corpus, Chunked) { replay("chunked", fuzz_chunked); }
 TEST(Corpus, Uri) { replay("uri", fuzz_uri); }
 TEST(Corpus, Router) { replay("router", fuzz_router); }
+TEST(Corpus, WebSocket) { replay("websocket", fuzz_websocket); }
+TEST(Corpus, WebSocketOffer) { replay("websocket_offer", fuzz_websocket_offer); }
 
 }  // namespace
 }  // namespace fasterapi::http::fuzz

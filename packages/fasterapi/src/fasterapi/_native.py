@@ -42,20 +42,13 @@ def runs_native(app: App) -> bool:
         if isinstance(route, APIRoute) or (isinstance(route, Route) and route.is_function):
             if any(_may_hide(earlier, route) for earlier in behind):
                 return False
-        elif isinstance(route, Mount | WebSocketRoute | APIWebSocketRoute):
+        elif isinstance(route, Mount):
             behind.append(route)
-        elif isinstance(route, MCPRoute):
+        elif isinstance(route, MCPRoute | WebSocketRoute | APIWebSocketRoute):
             continue
         else:
             return False
-    sockets = [route for route in behind if isinstance(route, WebSocketRoute | APIWebSocketRoute)]
-    for route in app.routes:
-        # A handshake is a GET: a native route at the same path would take it.
-        if isinstance(route, APIRoute | Route) and any(
-            route.template.match(_example(one.path)) for one in sockets
-        ):
-            return False
-    return True
+    return True  # handshakes never meet the native routes: the server hands them to the application
 
 
 def _may_hide(earlier: BaseRoute, route: Any) -> bool:
@@ -70,12 +63,6 @@ def _first_segment(path: str) -> str:
     return path.strip("/").split("/")[0]
 
 
-def _example(path: str) -> str:
-    import re
-
-    return re.sub(r"{[^}]*}", "1", path)
-
-
 def build_server(app: App, *, report: Report | None = None, **options: Any) -> Any:
     """Return a ``fasterapi_http.Server`` with everything of ``app``, ready to start."""
     forget_models()
@@ -84,7 +71,11 @@ def build_server(app: App, *, report: Report | None = None, **options: Any) -> A
     native = runs_native(app)
     asgi = app if not native or lane.needs_asgi else None
     server = _http.Server(
-        on_error=lane.report, asgi=asgi, redirect_slashes=app.router.redirect_slashes, **options
+        on_error=lane.report,
+        asgi=asgi,
+        websocket=app,
+        redirect_slashes=app.router.redirect_slashes,
+        **options,
     )
     server.app = app
     if native:
@@ -109,7 +100,7 @@ class NativeLane:
         self.report = report
         self.plans: list[Plan] = []
         self.handlers = app.handled
-        self.needs_asgi = any(not isinstance(route, APIRoute | Route | MCPRoute) for route in app.routes)
+        self.needs_asgi = any(isinstance(route, Mount) for route in app.routes)
 
     # -- routes
 

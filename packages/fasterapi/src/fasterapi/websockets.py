@@ -31,6 +31,23 @@ class WebSocketDisconnect(Exception):
         super().__init__(code, self.reason)
 
 
+class WebSocketDisconnected(RuntimeError):
+    """The WebSocket is used before it was accepted, or after its end."""
+
+
+_FIRST = {  # what may answer a handshake, and what it leads to
+    "websocket.accept": WebSocketState.CONNECTED,
+    "websocket.close": WebSocketState.DISCONNECTED,
+    "websocket.http.response.start": WebSocketState.RESPONSE,
+}
+
+
+def _expected(got: str, *wanted: str) -> str:
+    *first, last = [f'"{one}"' for one in wanted]
+    names = f"{', '.join(first)} or {last}" if first else last
+    return f"Expected ASGI message {names}, but got {got!r}"
+
+
 class WebSocket(HTTPConnection):
     """A WebSocket: ``accept()`` it, then receive and send until ``WebSocketDisconnect``."""
 
@@ -42,37 +59,50 @@ class WebSocket(HTTPConnection):
         self.application_state = WebSocketState.CONNECTING
 
     async def receive(self) -> Message:
-        """Return the next ASGI message; RuntimeError after the disconnect message."""
-        if self.client_state is WebSocketState.DISCONNECTED:
-            raise RuntimeError('Cannot call "receive" once a disconnect message has been received.')
+        """Return the next ASGI message; WebSocketDisconnected after the disconnect message."""
+        state = self.client_state
+        if state is WebSocketState.DISCONNECTED:
+            raise WebSocketDisconnected('Cannot call "receive" once a disconnect message has been received.')
         message = await self._receive()
-        if message["type"] == "websocket.connect":
+        kind = message["type"]
+        if state is WebSocketState.CONNECTED:
+            if kind == "websocket.disconnect":
+                self.client_state = WebSocketState.DISCONNECTED
+            elif kind != "websocket.receive":
+                raise RuntimeError(_expected(kind, "websocket.receive", "websocket.disconnect"))
+        elif kind == "websocket.connect":
             self.client_state = WebSocketState.CONNECTED
-        elif message["type"] == "websocket.disconnect":
-            self.client_state = WebSocketState.DISCONNECTED
+        else:
+            raise RuntimeError(_expected(kind, "websocket.connect"))
         return message
 
     async def send(self, message: Message) -> None:
-        """Send an ASGI message; RuntimeError after close."""
-        kind = message["type"]
-        if self.application_state in (
-            WebSocketState.DISCONNECTED,
-            WebSocketState.RESPONSE,
-        ) and not kind.startswith("websocket.http.response.body"):
-            raise RuntimeError('Cannot call "send" once a close message has been sent.')
-        if kind == "websocket.accept":
-            self.application_state = WebSocketState.CONNECTED
-        elif kind == "websocket.close":
-            self.application_state = WebSocketState.DISCONNECTED
-        elif kind == "websocket.http.response.start":
-            self.application_state = WebSocketState.RESPONSE
-        elif self.application_state is WebSocketState.CONNECTING:
-            raise RuntimeError('WebSocket is not connected. Need to call "accept" first.')
-        try:
-            await self._send(message)
-        except OSError as exc:
-            self.application_state = WebSocketState.DISCONNECTED
-            raise WebSocketDisconnect(code=1006) from exc
+        """Send an ASGI message; WebSocketDisconnected after close, WebSocketDisconnect when the client has left."""
+        state, kind = self.application_state, message["type"]
+        if state is WebSocketState.CONNECTED:
+            if kind == "websocket.close":
+                self.application_state = WebSocketState.DISCONNECTED
+            elif kind != "websocket.send":
+                raise RuntimeError(_expected(kind, "websocket.send", "websocket.close"))
+            try:
+                await self._send(message)
+            except OSError as exc:
+                self.application_state = WebSocketState.DISCONNECTED
+                raise WebSocketDisconnect(code=1006) from exc
+            return
+        if state is WebSocketState.CONNECTING:
+            after = _FIRST.get(kind)
+            if after is None:
+                raise RuntimeError(_expected(kind, *_FIRST))
+            self.application_state = after
+        elif state is WebSocketState.RESPONSE:
+            if kind != "websocket.http.response.body":
+                raise RuntimeError(_expected(kind, "websocket.http.response.body"))
+            if not message.get("more_body", False):
+                self.application_state = WebSocketState.DISCONNECTED
+        else:
+            raise WebSocketDisconnected('Cannot call "send" once a close message has been sent.')
+        await self._send(message)
 
     async def accept(
         self, subprotocol: str | None = None, headers: Iterable[tuple[bytes, bytes]] | None = None
@@ -86,7 +116,7 @@ class WebSocket(HTTPConnection):
 
     def _connected(self) -> None:
         if self.application_state is not WebSocketState.CONNECTED:
-            raise RuntimeError('WebSocket is not connected. Need to call "accept" first.')
+            raise WebSocketDisconnected('WebSocket is not connected. Need to call "accept" first.')
 
     async def _data(self) -> Message:
         self._connected()
@@ -170,10 +200,21 @@ class WebSocket(HTTPConnection):
             raise RuntimeError("The server doesn't support the Websocket Denial Response extension.")
 
         async def send(message: Message) -> None:
-            message["type"] = message["type"].replace("http.response", "websocket.http.response")
-            await self.send(message)
+            kind = message["type"]
+            await self.send({**message, "type": f"websocket.{kind}"} if kind.startswith("http.") else message)
 
-        await response(self.scope, self._receive, send)
+        await response(self.scope, self.receive, send)
 
 
-__all__ = ["WebSocket", "WebSocketDisconnect", "WebSocketState"]
+class WebSocketClose:
+    """An ASGI application that refuses or closes the WebSocket."""
+
+    def __init__(self, code: int = 1000, reason: str | None = None) -> None:
+        self.code = code
+        self.reason = reason or ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.close", "code": self.code, "reason": self.reason})
+
+
+__all__ = ["WebSocket", "WebSocketClose", "WebSocketDisconnect", "WebSocketDisconnected", "WebSocketState"]

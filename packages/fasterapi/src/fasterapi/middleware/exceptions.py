@@ -74,11 +74,13 @@ class ExceptionMiddleware:
                 raise
             if started:
                 raise RuntimeError("Caught handled exception, but response already started.") from exc
-            connection: Any = Request(scope, receive, send)
+            connection: Any
             if scope["type"] == "websocket":
-                connection = WebSocket(scope, receive, send)
+                connection = WebSocket(scope, receive, tracking_send)
+            else:
+                connection = Request(scope, receive, send)
             response = await call_handler(handler, connection, exc)
-            if scope["type"] == "http":
+            if response is not None:  # handlers of WebSockets may have closed it themselves
                 await response(scope, receive, tracking_send)
 
 
