@@ -89,7 +89,7 @@ void Session::handle(const Decoder::Event& event) {
       }
       return;
     case Decoder::Kind::close:
-      if (state_ == State::open) encoder_.close(batch_, event.close_code, {});
+      if (state_ == State::open) encoder_.close(batch_, event.close_code, event.data);
       return finish(event.close_code, event.data);
     case Decoder::Kind::failure: return fail(event.close_code, event.failure->text);
     case Decoder::Kind::none: return;
