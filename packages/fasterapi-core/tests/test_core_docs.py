@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 CORE = Path(__file__).resolve().parent.parent
-PAGES = [CORE / "docs" / name for name in ("futures.md", "memory.md") if (CORE / "docs" / name).exists()]
+PAGES = [
+    CORE / "docs" / name
+    for name in ("futures.md", "memory.md", "networking.md", "tls.md")
+    if (CORE / "docs" / name).exists()
+]
 
 
 def examples() -> str:

@@ -2,11 +2,13 @@
 // misbehave.
 #include <openssl/ssl.h>
 
+#include <atomic>
 #include <chrono>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <thread>
+#include <vector>
 
 #include "tls_harness.hpp"
 
@@ -319,6 +321,36 @@ TEST_F(TlsServer, a_reload_that_fails_changes_nothing) {
   EXPECT_EQ(context->counters().reloads, 0u);
   EXPECT_TRUE(Pair(context, TlsContext::client(client)).shake());
   EXPECT_THROW(context->reload(client), Error);
+}
+
+TEST_F(TlsServer, other_threads_may_reload_and_shake_hands_meanwhile) {
+  const auto at = TlsContext::server(server);
+  const auto from = TlsContext::client(client);
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> threads;
+  threads.emplace_back([&] {
+    while (!stop) {
+      at->reload();
+      from->reload();
+      std::this_thread::yield();
+    }
+  });
+  std::atomic<int> done{0};
+  for (int t = 0; t < 2; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 30; ++i) {
+        Pair pair(at, from);
+        Status last;
+        done += pair.shake();
+        Pair::read_all(pair.client, last);
+      }
+    });
+  }
+  for (std::size_t i = 1; i < threads.size(); ++i) threads[i].join();
+  stop = true;
+  threads[0].join();
+  EXPECT_EQ(done, 60);
+  EXPECT_EQ(at->counters().handshakes, 60u);
 }
 
 TEST_F(TlsServer, reload_of_a_client_forgets_its_sessions) {
