@@ -345,6 +345,12 @@ void dealloc(PyObject* self) {
   Py_DECREF(type);
 }
 
+PyObject* get_name(PyObject* self, void*) {
+  return PyUnicode_FromString(kNames[static_cast<int>(cast(self)->kind)]);
+}
+PyGetSetDef call_getset[] = {{"__name__", get_name, nullptr, nullptr, nullptr},
+                             {"__qualname__", get_name, nullptr, nullptr, nullptr},
+                             {}};
 PyMethodDef call_methods[] = {{"send", step, METH_O, nullptr},
                               {"throw", as_function(throw_), METH_FASTCALL, nullptr},
                               {"close", close_, METH_NOARGS, nullptr},
@@ -357,6 +363,7 @@ PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
                        {Py_am_await, reinterpret_cast<void*>(PyObject_SelfIter)},
                        {Py_am_send, reinterpret_cast<void*>(send)},
                        {Py_tp_methods, call_methods},
+                       {Py_tp_getset, call_getset},
                        {0, nullptr}};
 PyType_Spec spec = {"fasterapi_core._core.SocketCall", sizeof(SocketCall), 0,
                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};

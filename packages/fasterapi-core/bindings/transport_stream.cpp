@@ -171,11 +171,12 @@ void stream_set_protocol(StreamTransport* t, PyObject* protocol) {
     Ref feed(PyObject_GetAttrString(tn.stream_reader, "feed_data"));
     if (received.get() == tn.stream_data_received && feed.get() == tn.stream_feed_data) t->reader = Reader::stream;
     PyErr_Clear();
-  } else if (PyObject_IsInstance(protocol, tn.buffered_protocol) == 1) {
+  } else if (PyObject_IsInstance(protocol, tn.buffered_protocol) == 1 ||
+             // as uvloop: one that has the methods and no data_received() need not derive from it
+             (PyObject_HasAttr(protocol, tn.get_buffer) && !PyObject_HasAttr(protocol, tn.data_received))) {
     t->reader = Reader::get_buffer;
-  } else {
-    PyErr_Clear();
   }
+  PyErr_Clear();
   Py_XSETREF(t->protocol, Py_NewRef(protocol));
 }
 
@@ -360,6 +361,8 @@ PyObject* get_loop(PyObject* self, void*) { return Py_NewRef(cast(self)->loop ? 
 PyObject* get_protocol_attr(PyObject* self, void*) { return get_protocol(self, nullptr); }
 PyObject* get_protocol_paused(PyObject* self, void*) { return PyBool_FromLong(cast(self)->protocol_paused); }
 PyObject* get_conn_lost(PyObject* self, void*) { return PyLong_FromUnsignedLong(cast(self)->conn_lost); }
+PyObject* get_paused(PyObject* self, void*) { return PyBool_FromLong(cast(self)->paused); }
+PyObject* get_closing(PyObject* self, void*) { return PyBool_FromLong(cast(self)->closing); }
 PyObject* get_tls_compatible(PyObject*, void*) { Py_RETURN_TRUE; }
 PyObject* get_sendfile_mode(PyObject*, void*) { return transport_helper("try_native", {}); }
 
@@ -439,6 +442,8 @@ PyGetSetDef getset[] = {{"_extra", get_extra, nullptr, nullptr, nullptr},
                         {"_loop", get_loop, nullptr, nullptr, nullptr},
                         {"_protocol", get_protocol_attr, nullptr, nullptr, nullptr},
                         {"_protocol_paused", get_protocol_paused, nullptr, nullptr, nullptr},
+                        {"_paused", get_paused, nullptr, nullptr, nullptr},
+                        {"_closing", get_closing, nullptr, nullptr, nullptr},
                         {"_conn_lost", get_conn_lost, nullptr, nullptr, nullptr},
                         {"_start_tls_compatible", get_tls_compatible, nullptr, nullptr, nullptr},
                         {"_sendfile_compatible", get_sendfile_mode, nullptr, nullptr, nullptr},
