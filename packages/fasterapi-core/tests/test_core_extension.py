@@ -148,6 +148,25 @@ def test_project_builds_with_symbols_from_the_installed_core_and_passes_its_own_
     )
     assert tests.returncode == 0, tests.stdout + tests.stderr
     assert "5 passed" in tests.stdout
+
+    # What FASTERAPI_LOG=debug tells of the connections of such a route.
+    program = (
+        "import asyncio, urllib.request, fasterapi_core, my_tally\n"
+        "async def main():\n"
+        "    up = asyncio.get_running_loop().create_future()\n"
+        "    t = my_tally.Tally()\n"
+        "    s = asyncio.ensure_future(fasterapi_core.serve_endpoint(t.endpoint(), path='/t', port=0, ready=up.set_result))\n"
+        "    url = f'http://127.0.0.1:{(await asyncio.wait_for(up, 10)).port}/t'\n"
+        "    print(await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=10).read()))\n"
+        "    await asyncio.sleep(0.1)\n"
+        "    s.cancel()\n"
+        "fasterapi_core.run(main())\n"
+    )
+    traced = run(python, "-c", program, cwd=tmp_path, FASTERAPI_LOG="debug")
+    assert traced.stdout == "b'{}'\n", traced.stderr
+    assert re.search(r"DEBUG fasterapi\.core: connection on descriptor \d+ accepted", traced.stderr)
+    assert re.search(r"DEBUG fasterapi\.core: connection on descriptor \d+ closed: ", traced.stderr)
+
     # Python finds the types of the native module without running it.
     typed = run(
         python,

@@ -230,25 +230,25 @@ Cell* Registry::series(Family& family, std::span<const Label> labels) {
   return &block_->cell(at->second);
 }
 
-Counter Registry::counter(std::string_view name, std::string_view help, std::span<const Label> labels) {
+Cell* Registry::single(const Wanted& wanted) {
   std::lock_guard lock(state_->mutex);
   sync();
+  return series(family(wanted), wanted.labels);
+}
+
+Counter Registry::counter(std::string_view name, std::string_view help, std::span<const Label> labels) {
   Counter handle;
-  handle.cell_ = series(family({Type::kCounter, name, help, labels}), labels);
+  handle.cell_ = single({Type::kCounter, name, help, labels});
   return handle;
 }
 FloatCounter Registry::float_counter(std::string_view name, std::string_view help, std::span<const Label> labels) {
-  std::lock_guard lock(state_->mutex);
-  sync();
   FloatCounter handle;
-  handle.cell_ = series(family({Type::kFloatCounter, name, help, labels}), labels);
+  handle.cell_ = single({Type::kFloatCounter, name, help, labels});
   return handle;
 }
 Gauge Registry::gauge(std::string_view name, std::string_view help, std::span<const Label> labels, Merge merge) {
-  std::lock_guard lock(state_->mutex);
-  sync();
   Gauge handle;
-  handle.cell_ = series(family({Type::kGauge, name, help, labels, merge}), labels);
+  handle.cell_ = single({Type::kGauge, name, help, labels, merge});
   return handle;
 }
 Histogram Registry::histogram(std::string_view name, std::string_view help, std::span<const double> bounds,

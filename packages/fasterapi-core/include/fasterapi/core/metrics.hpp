@@ -140,6 +140,7 @@ class FASTERAPI_CORE_API Registry {
   struct Wanted;
   Family& family(const Wanted& wanted);
   Cell* series(Family& family, std::span<const Label> labels);
+  Cell* single(const Wanted& wanted);
   void sync();
 
   std::shared_ptr<SharedBlock> block_;
