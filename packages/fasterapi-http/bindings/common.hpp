@@ -45,6 +45,7 @@ struct PythonSide {
   PyObject* address = nullptr;            // namedtuple class (host, port)
   PyObject* url = nullptr;                // class URL(str)
   PyObject* state = nullptr;              // class State()
+  PyObject* file_response = nullptr;      // class
   PyObject* drive_stream = nullptr;       // async (writer, response) -> None
   PyObject* identity = nullptr;           // lambda x: x
   PyObject* cancelled = nullptr;          // asyncio.CancelledError

@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include <fasterapi/http/conditional.hpp>
+
 #include "plan.hpp"
 #include "request.hpp"
 
@@ -15,21 +17,6 @@ std::string entity_tag(std::string_view body) {
   char text[40];
   std::snprintf(text, sizeof text, "\"%zx-%016llx\"", body.size(), static_cast<unsigned long long>(hash));
   return text;
-}
-
-/// RFC 9110 section 13.1.2, weak comparison.
-bool tag_matches(std::string_view list, std::string_view tag) {
-  if (list == "*") return true;
-  while (!list.empty()) {
-    std::size_t end = list.find(',');
-    std::string_view one = list.substr(0, end);
-    list = end == list.npos ? std::string_view{} : list.substr(end + 1);
-    while (!one.empty() && (one.front() == ' ' || one.front() == '\t')) one.remove_prefix(1);
-    while (!one.empty() && (one.back() == ' ' || one.back() == '\t')) one.remove_suffix(1);
-    if (one.starts_with("W/")) one.remove_prefix(2);
-    if (one == tag) return true;
-  }
-  return false;
 }
 
 class StaticHandler final : public RequestHandler {
@@ -47,7 +34,7 @@ class StaticHandler final : public RequestHandler {
   void handle(Transaction& tx) noexcept override {
     if (conditional_) {
       std::string_view known = tx.head.find("if-none-match");
-      if (known.data() && tag_matches(known, tag_)) return tx.respond(unchanged_, {});
+      if (known.data() && entity_tag_listed(known, tag_, true)) return tx.respond(unchanged_, {});
     }
     tx.respond(head_, body_);
   }

@@ -62,6 +62,8 @@ inline int encode_json(PyObject* object, core::OutBuffer& out) noexcept {
   return core::py::api->json_encode(object, &out, nullptr, core::py::kJsonNone);
 }
 
+/// Answers with the file of a FileResponse (files.cpp). False with an exception set.
+bool send_file_response(Transaction& tx, PyObject* response) noexcept;
 /// Starts a streamed answer and the task that drives it (writer.cpp). False with an exception set.
 bool start_stream(Transaction& tx, PyObject* response, PyObject* server) noexcept;
 /// Whether the exception is the end of a cancellation that somebody asked the task for (a handler that awaits

@@ -19,6 +19,7 @@ namespace nb = nanobind;
 namespace fasterapi::http::py {
 
 void bind_asgi(nb::module_& module) __attribute__((weak));
+void bind_files(nb::module_& module);
 
 PyServer::~PyServer() = default;
 
@@ -377,6 +378,7 @@ void configure(nb::kwargs parts) {
   python.url = take("url");
   python.state = take("state");
   python.drive_stream = take("drive_stream");
+  python.file_response = take("file_response");
   python.client_disconnect = take("client_disconnect");
   python.ws_disconnected = take("ws_disconnected");
   python.tls_error = take("tls_error");
@@ -411,5 +413,6 @@ NB_MODULE(_http, module) {
   module.def("configure", &py::configure);
   module.def("limit_table", &py::limit_table);
   module.def("simd_tier", [] { return fasterapi::http::simd_tier(); });
+  py::bind_files(module);
   if (py::bind_asgi) py::bind_asgi(module);
 }

@@ -175,6 +175,8 @@ void background_done(void*, PyObject*, PyObject* exception) noexcept {
 
 bool start_stream(Transaction& tx, PyObject* object, PyObject* server) noexcept {
   auto* self = as_response(object);
+  if (PyObject_TypeCheck(object, reinterpret_cast<PyTypeObject*>(python.file_response)))
+    return send_file_response(tx, object);
   if (tx.head_only()) {  // nothing of the body is wanted: do not make it
     start_answer(tx, self);
     tx.finish();

@@ -55,6 +55,7 @@ _http.configure(
     url=URL,
     state=State,
     drive_stream=drive_stream,
+    file_response=FileResponse,
     client_disconnect=ClientDisconnect,
     ws_disconnected=WebSocketDisconnected,
     tls_error=TlsError,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+import stat
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from ._http import Response
+from ._http import Response, parse_ranges
 
 Content = str | bytes | memoryview
+Send = Callable[[dict[str, Any]], Awaitable[None]]
 _END: Any = object()
 
 
@@ -58,12 +60,16 @@ class StreamingResponse(Response):
 
 
 class FileResponse(StreamingResponse):
-    """A file, read in a thread. Last-Modified and ETag are sent; Range is not supported yet.
+    """A file, sent by the kernel from its page cache.
 
-    Raises FileNotFoundError, or RuntimeError when ``path`` is not a regular file.
+    Last-Modified, ETag and Accept-Ranges are sent; Range, If-Range and the other conditions of RFC 9110
+    sections 13 and 14 are answered with 206, 304, 412 and 416. ``filename`` adds Content-Disposition of
+    ``content_disposition_type``. Raises FileNotFoundError, or RuntimeError when ``path`` is not a regular file.
     """
 
     chunk_size = 64 * 1024
+    max_ranges = 100
+    _starlette = False  # its ways: no conditions, 400 for a malformed Range, 206 for HEAD
 
     def __init__(
         self,
@@ -81,11 +87,12 @@ class FileResponse(StreamingResponse):
         from mimetypes import guess_type
 
         stat_result = stat_result or os.stat(path)
-        if not os.path.isfile(path):
+        if not stat.S_ISREG(stat_result.st_mode):
             raise RuntimeError(f"{os.fspath(path)!r} is not a regular file")
         if media_type is None:
             media_type = guess_type(filename or os.fspath(path))[0] or "application/octet-stream"
-        super().__init__(self._read(), status_code, headers, media_type, background)
+        # never iterated: the server and __call__ read the file themselves
+        super().__init__((), status_code, headers, media_type, background)
         self.path = path
         self.filename = filename
         self.stat_result = stat_result
@@ -94,21 +101,95 @@ class FileResponse(StreamingResponse):
         own.setdefault("last-modified", formatdate(stat_result.st_mtime, usegmt=True))
         tag = md5(f"{stat_result.st_mtime}-{stat_result.st_size}".encode(), usedforsecurity=False)
         own.setdefault("etag", f'"{tag.hexdigest()}"')
+        own.setdefault("accept-ranges", "bytes")
         if filename is not None:
-            plain = quote(filename)
-            named = f'filename="{filename}"' if plain == filename else f"filename*=utf-8''{plain}"
-            own.setdefault("content-disposition", f"{content_disposition_type}; {named}")
+            own.setdefault("content-disposition", content_disposition(content_disposition_type, filename))
 
-    async def _read(self) -> AsyncIterator[bytes]:
+    async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
+        """Answer as an ASGI application: ranges, but no other conditions."""
+        method = scope.get("method", "GET")
+        ranges = self._wanted_ranges(scope) if self.status_code == 200 and method in ("GET", "HEAD") else None
+        size = self.stat_result.st_size
+        if isinstance(ranges, str):
+            headers = [(b"content-type", b"text/plain; charset=utf-8")]
+            if ranges == "unsatisfiable":
+                headers.append((b"content-range", b"bytes */%d" % size))
+            status, body = (416, b"") if ranges == "unsatisfiable" else (400, b"Malformed range header.")
+            headers.append((b"content-length", b"%d" % len(body)))
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+            return
+        await self._send_ranges(send, ranges, size, method == "HEAD")
+        if self.background is not None:
+            await self.background()
+
+    def _wanted_ranges(self, scope: Any) -> list[tuple[int, int]] | str | None:
+        fields = {name.lower(): value for name, value in scope.get("headers", ())}
+        condition = fields.get(b"if-range")
+        if b"range" not in fields:
+            return None
+        if condition is not None:
+            known = (self.headers["etag"], self.headers["last-modified"])
+            if condition.startswith(b"W/") or condition.decode("latin-1") not in known:
+                return None
+        found = parse_ranges(fields[b"range"], self.stat_result.st_size, self.max_ranges)
+        return None if found == "malformed" and not self._starlette else found
+
+    async def _send_ranges(
+        self, send: Send, ranges: list[tuple[int, int]] | None, size: int, head_only: bool
+    ) -> None:
+        headers = dict(self.raw_headers)
+        extra = [pair for pair in self.raw_headers if pair[0] not in (b"content-length", b"content-type")]
+        kind = headers.get(b"content-type", b"application/octet-stream")
+        parts: list[tuple[bytes, int, int]] = [(b"", 0, size)]
+        end = b""
+        status = self.status_code or 200
+        if ranges is not None:
+            status = 206
+            if len(ranges) == 1:
+                parts = [(b"", *ranges[0])]
+                extra.append((b"content-range", b"bytes %d-%d/%d" % (ranges[0][0], ranges[0][1] - 1, size)))
+            else:
+                boundary = os.urandom(13).hex().encode()
+                parts = [
+                    (
+                        b"%s--%s\r\ncontent-type: %s\r\ncontent-range: bytes %d-%d/%d\r\n\r\n"
+                        % (b"\r\n" if index else b"", boundary, kind, first, last - 1, size),
+                        first,
+                        last,
+                    )
+                    for index, (first, last) in enumerate(ranges)
+                ]
+                end = b"\r\n--%s--\r\n" % boundary
+                kind = b"multipart/byteranges; boundary=" + boundary
+        length = sum(len(head) + last - first for head, first, last in parts) + len(end)
+        extra += [(b"content-type", kind), (b"content-length", b"%d" % length)]
+        await send({"type": "http.response.start", "status": status, "headers": extra})
+        if head_only:
+            await send({"type": "http.response.body", "body": b""})
+            return
         loop = asyncio.get_running_loop()
-        left = self.stat_result.st_size  # a file that grows meanwhile must not break the framing
-        with await loop.run_in_executor(None, open, self.path, "rb") as file:
-            while left > 0:
-                chunk = await loop.run_in_executor(None, file.read, min(self.chunk_size, left))
-                if not chunk:
-                    break
-                left -= len(chunk)
-                yield chunk
+        file = await loop.run_in_executor(None, open, self.path, "rb")
+        try:
+            for head, first, last in parts:
+                if head:
+                    await send({"type": "http.response.body", "body": head, "more_body": True})
+                await loop.run_in_executor(None, file.seek, first)
+                while first < last:
+                    data = await loop.run_in_executor(None, file.read, min(self.chunk_size, last - first))
+                    if not data:
+                        raise RuntimeError(f"File at path {self.path} is shorter than expected.")
+                    first += len(data)
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+            await send({"type": "http.response.body", "body": end})
+        finally:
+            await loop.run_in_executor(None, file.close)
+
+
+def content_disposition(kind: str, filename: str) -> str:
+    """Return a Content-Disposition field (RFC 6266); what is not plain ASCII is written as RFC 8187 says."""
+    encoded = quote(filename, safe="")
+    return f'{kind}; filename="{filename}"' if encoded == filename else f"{kind}; filename*=utf-8''{encoded}"
 
 
 async def drive_stream(writer: StreamWriter, response: StreamingResponse) -> None:
@@ -135,9 +216,6 @@ async def drive_stream(writer: StreamWriter, response: StreamingResponse) -> Non
         close = getattr(plain, "close", None)
         if close is not None:
             close()
-
-
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 async def send_as_asgi(self: Response, scope: Any, receive: Any, send: Send) -> None:

@@ -14,6 +14,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._http import NativeServer, NativeTls, Request, Response
+from ._http import add_static_directory as _add_static_directory
 from ._limits import Limits
 from ._sockets import bind_tcp, bind_unix
 from ._tls import TlsOptions
@@ -212,6 +213,44 @@ class Server(NativeServer):
     ) -> None:
         """Serve prebuilt bytes, with an ETag (304 when the client has them)."""
         self._add_static(list(methods), path, status, media_type, bytes(body), headers)
+
+    def add_static_directory(
+        self,
+        path: str,
+        directory: str | os.PathLike[str],
+        *,
+        index: str | None = "index.html",
+        not_found: str | None = None,
+        cache_control: str | None = None,
+        follow_symlinks: bool = False,
+        hidden_files: bool = False,
+        precompressed: bool = False,
+    ) -> None:
+        """Serve the regular files below ``directory`` at ``path``, natively.
+
+        ``index`` answers for paths that end with a slash, ``not_found`` goes with 404 (both are files of the
+        directory). ``follow_symlinks`` follows symbolic links, also out of the directory. Names that begin with a
+        dot need ``hidden_files`` (".well-known" does not). With ``precompressed``, ``name.br``, ``name.zst`` or
+        ``name.gz`` beside a file is sent to clients that take it. Raises OSError when the directory cannot be
+        opened, ValueError for a bad path.
+        """
+        import mimetypes
+
+        mimetypes.init()
+        _add_static_directory(
+            self,
+            path.rstrip("/") + "/{path:path}",
+            {
+                "directory": os.fspath(directory),
+                "index": index or "",
+                "not_found": not_found or "",
+                "cache_control": cache_control or "",
+                "follow_symlinks": follow_symlinks,
+                "hidden_files": hidden_files,
+                "precompressed": precompressed,
+                "media_types": mimetypes.types_map,
+            },
+        )
 
     def add_endpoint(self, methods: Sequence[str], path: str, capsule: object) -> None:
         """Serve a path with a native endpoint (capsule ``fasterapi_core.Endpoint``)."""

@@ -13,7 +13,6 @@ from typing import Any
 
 import fasterapi_http as _http
 
-from .concurrency import run_in_threadpool
 from .types import Receive, Scope, Send
 
 
@@ -90,13 +89,13 @@ class EventSourceResponse(StreamingResponse):
 
 
 class FileResponse(Response, _http.FileResponse):
-    """A file, with ETag, Last-Modified and, behind ASGI, byte ranges.
+    """A file, with ETag, Last-Modified and byte ranges.
 
     ``filename`` adds Content-Disposition of ``content_disposition_type``. RuntimeError when ``path`` is not
     a file.
     """
 
-    chunk_size = 64 * 1024
+    _starlette = True
 
     def __init__(
         self,
@@ -131,72 +130,8 @@ class FileResponse(Response, _http.FileResponse):
             stat_result,
             content_disposition_type,
         )
-        self.headers.setdefault("accept-ranges", "bytes")
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        size = self.stat_result.st_size
-        request_headers = {name.lower(): value.decode("latin-1") for name, value in scope.get("headers", ())}
-        start, end, status = 0, size, self.status_code
-        wanted = request_headers.get(b"range")
-        condition = request_headers.get(b"if-range")
-        if wanted and condition in (None, self.headers["etag"], self.headers["last-modified"]):
-            span = byte_range(wanted, size)
-            if span == "unsatisfiable":
-                self.headers["content-range"] = f"bytes */{size}"
-                self.headers["content-length"] = "0"
-                await send({"type": "http.response.start", "status": 416, "headers": self.raw_headers})
-                await send({"type": "http.response.body", "body": b""})
-                return
-            if isinstance(span, tuple):
-                start, end = span
-                status = 206
-                self.headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
-        self.headers["content-length"] = str(end - start)
-        await send({"type": "http.response.start", "status": status, "headers": self.raw_headers})
-        if scope.get("method") == "HEAD":
-            await send({"type": "http.response.body", "body": b""})
-        else:
-            await self._send_file(send, start, end)
-        if self.background is not None:
-            await self.background()
-
-    async def _send_file(self, send: Send, start: int, end: int) -> None:
-        file = await run_in_threadpool(open, self.path, "rb")
-        try:
-            await run_in_threadpool(file.seek, start)
-            while True:
-                data = await run_in_threadpool(file.read, min(self.chunk_size, end - start))
-                start += len(data)
-                more = bool(data) and start < end
-                await send({"type": "http.response.body", "body": data, "more_body": more})
-                if not more:
-                    return
-        finally:
-            await run_in_threadpool(file.close)
-
-
-def byte_range(header: str, size: int) -> tuple[int, int] | str | None:
-    """Read a Range header against a file of ``size`` bytes.
-
-    Return ``(start, end)`` with an exclusive end, "unsatisfiable", or None when the header is to be ignored:
-    malformed, another unit, or several ranges (RFC 9110 section 14.2 lets a server ignore Range).
-    """
-    unit, equals, spec = header.partition("=")
-    if unit.strip().lower() != "bytes" or not equals or "," in spec:
-        return None
-    first, dash, last = spec.strip().partition("-")
-    if not dash or not all((part.isascii() and part.isdigit()) or not part for part in (first, last)):
-        return None
-    if not first:
-        if not last:
-            return None
-        start = max(size - int(last), 0)
-        return (start, size) if int(last) and size else "unsatisfiable"
-    start = int(first)
-    end = min(int(last) + 1, size) if last else size
-    if last and int(last) < start:
-        return None
-    return (start, end) if start < size else "unsatisfiable"
+    __call__ = _http.FileResponse.__call__
 
 
 __all__ = [
