@@ -46,6 +46,8 @@ struct PythonSide {
   PyObject* url = nullptr;                // class URL(str)
   PyObject* state = nullptr;              // class State()
   PyObject* file_response = nullptr;      // class
+  PyObject* form_error = nullptr;         // class
+  PyObject* read_form = nullptr;          // async (request, **limits) -> FormData
   PyObject* drive_stream = nullptr;       // async (writer, response) -> None
   PyObject* identity = nullptr;           // lambda x: x
   PyObject* cancelled = nullptr;          // asyncio.CancelledError

@@ -427,6 +427,15 @@ PyObject* sync_stream(PyObject* object, PyObject*) {
   return PyObject_GetIter(pieces.get());
 }
 
+PyObject* async_form(PyObject* object, PyObject* args, PyObject* kwargs) {
+  if (PyTuple_GET_SIZE(args)) {
+    PyErr_SetString(PyExc_TypeError, "form() takes its limits by keyword");
+    return nullptr;
+  }
+  PyObject* request[1] = {object};
+  return PyObject_VectorcallDict(python.read_form, request, 1, kwargs);
+}
+
 // Mapping over the scope, as Starlette's Request is.
 PyObject* request_subscript(PyObject* object, PyObject* key) {
   Ref scope(get_scope(object, nullptr));
@@ -450,6 +459,10 @@ PyMethodDef async_methods[] = {
     {"json", async_json, METH_NOARGS,
      "json()\n--\n\nAwaitable of the decoded JSON body. Raises fasterapi_core.JSONDecodeError (a ValueError)."},
     {"text", async_text, METH_NOARGS, "text()\n--\n\nAwaitable of the body as str."},
+    {"form", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(async_form)), METH_VARARGS | METH_KEYWORDS,
+     "form(*, max_files=100, max_fields=1000, max_part_size=1048576)\n--\n\nAwaitable of the FormData of the "
+     "body. "
+     "Raises HTTPException(400) when it is malformed or passes a limit."},
     {"stream", async_stream, METH_NOARGS, "stream()\n--\n\nAsynchronous iterator over the body (bytes)."},
     {"is_disconnected", async_disconnected, METH_NOARGS,
      "is_disconnected()\n--\n\nAwaitable: whether the client has left."},

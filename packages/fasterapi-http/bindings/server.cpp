@@ -20,6 +20,7 @@ namespace fasterapi::http::py {
 
 void bind_asgi(nb::module_& module) __attribute__((weak));
 void bind_files(nb::module_& module);
+void bind_forms(nb::module_& module);
 
 PyServer::~PyServer() = default;
 
@@ -379,6 +380,8 @@ void configure(nb::kwargs parts) {
   python.state = take("state");
   python.drive_stream = take("drive_stream");
   python.file_response = take("file_response");
+  python.form_error = take("form_error");
+  python.read_form = take("read_form");
   python.client_disconnect = take("client_disconnect");
   python.ws_disconnected = take("ws_disconnected");
   python.tls_error = take("tls_error");
@@ -414,5 +417,6 @@ NB_MODULE(_http, module) {
   module.def("limit_table", &py::limit_table);
   module.def("simd_tier", [] { return fasterapi::http::simd_tier(); });
   py::bind_files(module);
+  py::bind_forms(module);
   if (py::bind_asgi) py::bind_asgi(module);
 }

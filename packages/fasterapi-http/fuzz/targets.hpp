@@ -20,6 +20,7 @@ void fuzz_uri(const std::uint8_t* data, std::size_t size);      // decoding, com
 void fuzz_websocket(const std::uint8_t* data, std::size_t size);
 /// A header value as Sec-WebSocket-Extensions: what is agreed on is what a client may be answered.
 void fuzz_websocket_offer(const std::uint8_t* data, std::size_t size);
+void fuzz_multipart(const std::uint8_t* data, std::size_t size);  // any split: the same parts and the same end
 void fuzz_router(const std::uint8_t* data, std::size_t size);  // a table of many = the first of many tables of one
 
 }  // namespace fasterapi::http::fuzz

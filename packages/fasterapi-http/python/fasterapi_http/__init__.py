@@ -23,6 +23,7 @@ from ._exceptions import (  # noqa: E402
     TlsError,
     WebSocketDisconnected,
 )
+from ._forms import FormData, FormError, UploadFile, read_form  # noqa: E402
 from ._http import (  # noqa: E402
     Headers,
     HTMLResponse,
@@ -56,6 +57,8 @@ _http.configure(
     state=State,
     drive_stream=drive_stream,
     file_response=FileResponse,
+    form_error=FormError,
+    read_form=read_form,
     client_disconnect=ClientDisconnect,
     ws_disconnected=WebSocketDisconnected,
     tls_error=TlsError,
@@ -76,6 +79,8 @@ __all__ = [
     "Config",
     "ConfigError",
     "FileResponse",
+    "FormData",
+    "FormError",
     "HTMLResponse",
     "HTTPException",
     "Headers",
@@ -96,6 +101,7 @@ __all__ = [
     "TlsError",
     "TlsOptions",
     "URL",
+    "UploadFile",
     "WebSocketDisconnected",
     "run",
     "serve",

@@ -41,6 +41,7 @@ void replay(const char* name, Target target) {
 TEST(Corpus, Request) { replay("request", fuzz_request); }
 TEST(Corpus, Chunked) { replay("chunked", fuzz_chunked); }
 TEST(Corpus, Uri) { replay("uri", fuzz_uri); }
+TEST(Corpus, Multipart) { replay("multipart", fuzz_multipart); }
 TEST(Corpus, Router) { replay("router", fuzz_router); }
 TEST(Corpus, WebSocket) { replay("websocket", fuzz_websocket); }
 TEST(Corpus, WebSocketOffer) { replay("websocket_offer", fuzz_websocket_offer); }
