@@ -653,6 +653,11 @@ bool convert_scope(PyObject* scope, const RequestHead& head) {
   PyObject* scheme = PyDict_GetItemWithError(scope, names.scheme);
   if (!scheme && PyErr_Occurred()) return false;
   PyObject* secure = scheme && is(scheme, ws_names.https) ? ws_names.wss : ws_names.ws;
+  // Of the extensions of a request only that of TLS is one of a WebSocket too.
+  PyObject* before = PyDict_GetItemWithError(scope, names.extensions);
+  PyObject* tls = before ? PyDict_GetItemWithError(before, names.tls) : nullptr;
+  if (!tls && PyErr_Occurred()) return false;
+  if (tls && PyDict_SetItem(extensions.get(), names.tls, tls) < 0) return false;
   if (PyDict_DelItem(scope, names.method) < 0) return false;
   return PyDict_SetItem(scope, names.type, ws_names.websocket) == 0 &&
          PyDict_SetItem(scope, names.asgi, ws_names.asgi_version) == 0 &&

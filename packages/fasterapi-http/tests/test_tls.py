@@ -580,6 +580,55 @@ def test_workers_share_tickets_and_take_new_certificates_at_hangup(tmp_path, aut
         assert program.stop() == 0
 
 
+def test_workers_with_broken_certificates_at_hangup_stay_as_they_are(tmp_path, authority):
+    (tmp_path / "main.py").write_text(HELLO)
+    certificate = authority.issue("kept")
+    program = Program(
+        *(
+            tmp_path,
+            "--workers",
+            "2",
+            "--ssl-certfile",
+            certificate[0],
+            "--ssl-keyfile",
+            certificate[1],
+            "main:app",
+        )
+    )
+    try:
+        program.wait_for("running on https://", count=2)
+        before = get(program.port, authority)[1]
+        Path(certificate[0]).write_text("garbage")
+        program.process.send_signal(signal.SIGHUP)
+        program.wait_for("TLS: cannot use cert_file")
+        time.sleep(1)
+        assert program.process.poll() is None, program.text
+        assert get(program.port, authority)[1] == before
+    finally:
+        assert program.stop() == 0
+
+
+def test_websockets_are_wss(host, authority, identity):
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            headers = [
+                (b"x-scheme", scope["scheme"].encode()),
+                (b"x-tls", str("tls" in scope["extensions"]).encode()),
+            ]
+            await send({"type": "websocket.accept", "headers": headers})
+            await send({"type": "websocket.close"})
+
+    server = host(app, options(identity))
+    with TlsClient(server.port, authority.client()) as client:
+        client.send(
+            b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+        )
+        answer = client.read()
+        assert (answer.status, answer.headers["x-scheme"], answer.headers["x-tls"]) == (101, "wss", "True")
+
+
 def test_program_says_what_is_wrong(tmp_path, authority, identity):
     (tmp_path / "main.py").write_text(HELLO)
     program = Program(tmp_path, "--ssl-certfile", "/nowhere.pem", "main:app")
