@@ -152,6 +152,8 @@ PyObject* log_summaries(PyObject*, PyObject* everything) {
 PyObject* log_finish(PyObject* self, PyObject*) {
   PyObject* done = log_summaries(self, Py_True);
   finished.store(true, std::memory_order_relaxed);
+  // From here on to stderr, and as logging without a handler would: warnings, unless a level was asked for.
+  log::set_level({}, log::Level::kWarning);
   log::set_sink(nullptr);
   return done;
 }

@@ -322,6 +322,25 @@ def test_lines_and_counts_that_wait_at_the_end_are_delivered() -> None:
     assert done.stderr.splitlines() == ["bad", "bad (1,234 more in the last second)"]
 
 
+def test_lines_after_the_end_of_logging_go_to_stderr_from_warning_on() -> None:
+    program = (
+        "import atexit\n"
+        "def late():\n"  # registered first: runs last
+        "    from fasterapi_core import log\n"
+        "    log.write('info', 'fasterapi.late', 'hidden')\n"
+        "    log.write('warning', 'fasterapi.late', 'shown')\n"
+        "    log.write('info', 'fasterapi.asked', 'asked for')\n"
+        "atexit.register(late)\n"
+        "import fasterapi_core\n"
+    )
+    done = in_child(program, FASTERAPI_LOG="fasterapi.asked=info")
+    assert done.returncode == 0
+    assert [line.split(" ", 1)[1] for line in done.stderr.splitlines()] == [
+        "WARNING fasterapi.late: shown",
+        "INFO fasterapi.asked: asked for",
+    ]
+
+
 def test_child_of_a_fork_does_not_repeat_the_lines_of_its_parent() -> None:
     done = in_child(
         "import asyncio, os, fasterapi_core\n"
