@@ -32,6 +32,7 @@ LoopMetrics::LoopMetrics(LoopCore* loop)
   descriptors_gauge_ = registry.gauge("fasterapi_loop_descriptors", "Descriptors that event loops watch.");
   timers_gauge_ = registry.gauge("fasterapi_loop_timers", "Timers of call_later() and call_at() that are armed.");
   due_ = monotonic_now() + kPeriod;
+  read_threshold();
   last_ = clock();  // when it is a callback that turned them on
   loop_->reactor->arm(timer_, due_);
 }

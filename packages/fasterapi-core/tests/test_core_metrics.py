@@ -199,11 +199,12 @@ def test_forked_child_counts_in_its_own_slot_through_the_same_handles() -> None:
 
 def test_loop_tells_lag_turns_and_slow_callbacks_by_name(caplog: pytest.LogCaptureFixture) -> None:
     def culprit() -> None:
-        time.sleep(0.25)
+        time.sleep(0.65)
 
     async def main() -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, fasterapi_core.EventLoop)
+        loop.slow_callback_duration = 0.4  # a busy machine may stop us for a while, not for that long
         loop.enable_metrics()
         loop.enable_metrics()
         before = loop.metrics()
@@ -215,7 +216,7 @@ def test_loop_tells_lag_turns_and_slow_callbacks_by_name(caplog: pytest.LogCaptu
         after = loop.metrics()
         assert after["turns"] - before["turns"] >= 50
         assert after["lag_count"] - before["lag_count"] >= 2
-        assert 0.1 <= after["lag_max"] < 5  # the timer of 100 ms had to wait for the culprit
+        assert 0.4 <= after["lag_max"] < 5  # the timer of 100 ms had to wait for the culprit
         assert after["slow_callbacks"] - before["slow_callbacks"] == 1
         assert after["timers"] >= 1 or after["descriptors"] >= 0
         return after
@@ -225,7 +226,7 @@ def test_loop_tells_lag_turns_and_slow_callbacks_by_name(caplog: pytest.LogCaptu
     (line,) = [
         record.getMessage() for record in caplog.records if "held the event loop" in record.getMessage()
     ]
-    assert "culprit" in line and "held the event loop for 0.2" in line
+    assert "culprit" in line and "held the event loop for 0.6" in line
     found = families()
     assert found["fasterapi_loop_lag_seconds"].type == "histogram"
     assert sample("fasterapi_loop_turns_total") > 50
@@ -265,7 +266,8 @@ def test_environment_turns_loop_metrics_on(value: str, kept: str) -> None:
         "from fasterapi_core import metrics\n"
         "async def main():\n"
         "    await asyncio.sleep(0.25)\n"
-        "    print('fasterapi_loop_lag_seconds_count 2' in metrics.text().decode())\n"
+        "    counts = [x for x in metrics.text().decode().splitlines() if x.startswith('fasterapi_loop_lag_seconds_count ')]\n"
+        "    print(bool(counts) and int(counts[0].split()[1]) >= 1)\n"
         "fasterapi_core.run(main())\n",
         FASTERAPI_METRICS=value,
     )
