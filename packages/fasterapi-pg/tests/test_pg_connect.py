@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -321,6 +321,35 @@ async def test_server_that_says_nothing_is_a_timeout() -> None:
     async with false_server(answer) as dsn:
         with pytest.raises(TimeoutError):
             await fasterapi_pg.connect(dsn, timeout=0.3)
+
+
+@contextlib.contextmanager
+def black_hole() -> Iterator[int]:
+    """A port where connections are dropped: a listening socket whose backlog is full."""
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listening.getsockname())
+        yield listening.getsockname()[1]
+
+
+async def test_host_that_does_not_answer_is_a_timeout_that_names_it() -> None:
+    with black_hole() as port, pytest.raises(TimeoutError) as caught:
+        await fasterapi_pg.connect(f"postgresql://u@127.0.0.1:{port}/d?connect_timeout=2")
+    assert f"no connection to 127.0.0.1:{port} within 2000 ms (connect_timeout)" in str(caught.value)
+
+
+async def test_host_that_does_not_answer_is_passed_over(matrix: MatrixServer) -> None:
+    with black_hole() as port:
+        con = await fasterapi_pg.connect(
+            f"postgresql://trustuser@127.0.0.1:{port},127.0.0.1:{matrix.port}/postgres?connect_timeout=2"
+        )
+        assert await con.fetchval("select current_user") == "trustuser"
+        await con.close()
 
 
 async def test_cancelled_connect_leaves_nothing_open() -> None:
