@@ -425,7 +425,10 @@ class Promise {
     own_.clear();
   }
   [[gnu::noinline]] void abandon() noexcept {
-    set(detail::Outcome<V>(std::make_exception_ptr(BrokenPromise("promise: destroyed without a value"))));
+    // A statement of its own: the temporary, whose text the copy shares, is gone before another thread sees the
+    // error.
+    std::exception_ptr error = std::make_exception_ptr(BrokenPromise("promise: destroyed without a value"));
+    set(detail::Outcome<V>(std::move(error)));
   }
 
   detail::Link<V> link_;

@@ -6,6 +6,7 @@
 //            threads, so there is neither a hot shared stack nor an ABA problem
 //   Bounds   at most `max_idle` free objects are kept (what other threads give back counts once collected); the
 //            stack of them is allocated with the pool
+//   Tests    the atomic type and who a thread is are parameters, so that a test can drive interleavings
 //   Ownership  every object goes back before the pool is destroyed: debug builds abort otherwise
 #include <atomic>
 #include <cassert>
@@ -23,12 +24,13 @@ namespace fasterapi::core {
 struct ObjectPoolStatistics {
   std::uint64_t allocated = 0;  // taken from the heap
   std::uint64_t reused = 0;
-  std::uint64_t freed = 0;      // given back to the heap because enough were idle
-  std::size_t in_use = 0;       // what other threads gave back counts until it is collected
+  std::uint64_t freed = 0;  // given back to the heap because enough were idle
+  std::size_t in_use = 0;   // what other threads gave back counts until it is collected
   std::size_t idle = 0;
 };
 
-template <class T>
+template <class T, template <class> class Atomic = std::atomic,
+          std::uintptr_t (*ThreadMark)() noexcept = &detail::thread_mark>
 class ObjectPool {
   union Block {
     Block() noexcept {}
@@ -45,7 +47,7 @@ class ObjectPool {
   using Ptr = std::unique_ptr<T, Give>;
 
   explicit ObjectPool(std::size_t max_idle = 256)
-      : free_(new Block*[max_idle + 1]), owner_(detail::thread_mark()), max_idle_(max_idle) {}
+      : free_(new Block*[max_idle + 1]), owner_(ThreadMark()), max_idle_(max_idle) {}
   ~ObjectPool() {
     collect();
     assert(acquired_ == released_ && "an object outlives its pool");
@@ -100,7 +102,7 @@ class ObjectPool {
   }
 
  private:
-  bool owned() const noexcept { return detail::thread_mark() == owner_; }
+  bool owned() const noexcept { return ThreadMark() == owner_; }
   void keep(Block* block) noexcept {
     if (FASTERAPI_LIKELY(idle_ < max_idle_)) {
       free_[idle_++] = block;
@@ -129,7 +131,7 @@ class ObjectPool {
   std::uintptr_t owner_;
   std::size_t max_idle_;
   std::uint64_t acquired_ = 0, released_ = 0, allocated_ = 0, freed_ = 0;
-  alignas(64) std::atomic<Block*> returned_{nullptr};  // by other threads; its own cache line
+  alignas(64) Atomic<Block*> returned_{nullptr};  // by other threads; its own cache line
 };
 
 }  // namespace fasterapi::core
