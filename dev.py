@@ -194,6 +194,7 @@ def missing_packages(extra: Sequence[str] = ()) -> list[str]:
     need = ["g++", *wanted] if compiler() is None else []
     if not need:
         need = [name for name in wanted if not compiles(f"#include <{headers[name]}>\n", flag)]
+    need += [name for name in ("curl", "openssl") if name in extra and shutil.which(name) is None]  # programs
     try:
         import ensurepip  # noqa: F401  (Debian keeps it in a package of its own)
     except ImportError:
@@ -413,6 +414,7 @@ def packages_with_tests() -> list[Path]:
 
 
 def command_test(args: list[str]) -> None:
+    ensure_system("curl", "openssl")  # clients and certificates of the tests of TLS
     build()
     ensure_tools("test")
     # One process per package: each must pass without its siblings being imported.
