@@ -267,7 +267,8 @@ bool init_transport_names() {
 }  // namespace
 
 bool add_transports(PyObject* module) {
-  return init_transport_names() && add_stream_transport(module) && add_server(module) && add_socket_calls(module);
+  return init_transport_names() && add_stream_transport(module) && add_server(module) &&
+         add_socket_calls(module) && add_tls_path(module);
 }
 
 }  // namespace fasterapi::core::py

@@ -143,6 +143,7 @@ bool add_loop_methods(PyMethodDef* definitions);
 bool add_stream_transport(PyObject* module);
 bool add_server(PyObject* module);
 bool add_socket_calls(PyObject* module);
+bool add_tls_path(PyObject* module);
 bool add_transports(PyObject* module);  // all of them
 
 }  // namespace fasterapi::core::py

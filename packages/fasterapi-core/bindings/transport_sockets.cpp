@@ -348,9 +348,8 @@ void dealloc(PyObject* self) {
 PyObject* get_name(PyObject* self, void*) {
   return PyUnicode_FromString(kNames[static_cast<int>(cast(self)->kind)]);
 }
-PyGetSetDef call_getset[] = {{"__name__", get_name, nullptr, nullptr, nullptr},
-                             {"__qualname__", get_name, nullptr, nullptr, nullptr},
-                             {}};
+PyGetSetDef call_getset[] = {
+    {"__name__", get_name, nullptr, nullptr, nullptr}, {"__qualname__", get_name, nullptr, nullptr, nullptr}, {}};
 PyMethodDef call_methods[] = {{"send", step, METH_O, nullptr},
                               {"throw", as_function(throw_), METH_FASTCALL, nullptr},
                               {"close", close_, METH_NOARGS, nullptr},
