@@ -5,8 +5,7 @@
 //            increment, nothing is formatted, 30 ns. One that is written: about 200 ns, no allocation
 //   Threads  any thread, with or without the GIL; never waits. What cannot be taken at once is dropped and counted
 //   Limits   a kind (call site, or kind()) writes one line per second, debug lines 100; what was left out is told
-//   in
-//            the next one: "... (1,234 more in the last second)". Text and fields together are kMaxText bytes
+//            in the next one: "... (1,234 more in the last second)". Text and fields together are kMaxText bytes
 //   Safety   control characters, line separators and direction marks are escaped: one record is one line
 //   Levels   FASTERAPI_LOG=debug, FASTERAPI_LOG=warning,fasterapi.http=debug or set_level(); info when unset
 // Usage:
@@ -20,6 +19,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include <fasterapi/core/export.hpp>
 #include <fasterapi/core/platform.hpp>
@@ -186,11 +186,26 @@ FASTERAPI_CORE_API void after_fork() noexcept;
 /// Bytes that are not UTF-8 become \xNN. Returns the bytes written.
 FASTERAPI_CORE_API std::size_t escape(std::string_view in, char* out, std::size_t capacity) noexcept;
 
+namespace detail {
+template <class T>
+inline constexpr bool kPrintable =
+    std::is_arithmetic_v<T> || std::is_pointer_v<T> || std::is_enum_v<T> || std::is_null_pointer_v<T>;
+/// Type of a call with the arguments of a line: whether printf can take them. A std::string behind "%s" would
+/// compile and print garbage.
+template <class... Args>
+std::bool_constant<(kPrintable<std::decay_t<Args>> && ...)> printable(const char* format, const Args&... args);
+}  // namespace detail
+
 }  // namespace fasterapi::core::log
+
+#define FASTERAPI_LOG_CHECK(...)                                                   \
+  static_assert(decltype(::fasterapi::core::log::detail::printable(__VA_ARGS__))(), \
+                "log lines take what printf takes: a std::string as .c_str(), a view as %.*s")
 
 /// A line of which at most `per_second` are written in one second.
 #define FASTERAPI_LOG_RATE(logger_, level_, per_second_, ...)                               \
   do {                                                                                      \
+    FASTERAPI_LOG_CHECK(__VA_ARGS__);                                                       \
     auto& fasterapi_logger = (logger_);                                                     \
     if (FASTERAPI_UNLIKELY(fasterapi_logger.enabled(level_))) {                             \
       static constinit ::fasterapi::core::log::Site fasterapi_site{per_second_};            \
@@ -201,6 +216,7 @@ FASTERAPI_CORE_API std::size_t escape(std::string_view in, char* out, std::size_
 /// "...").
 #define FASTERAPI_LOG_FIELDS(logger_, level_, fields_, ...)                                                 \
   do {                                                                                                      \
+    FASTERAPI_LOG_CHECK(__VA_ARGS__);                                                                       \
     auto& fasterapi_logger = (logger_);                                                                     \
     if (FASTERAPI_UNLIKELY(fasterapi_logger.enabled(level_))) {                                             \
       static constinit ::fasterapi::core::log::Site fasterapi_site{1};                                      \
