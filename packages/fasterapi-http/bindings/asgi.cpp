@@ -13,6 +13,7 @@
 #include <fasterapi/core/platform.hpp>
 
 #include "asgi_exchange.hpp"
+#include "operations.hpp"
 #include "plan.hpp"
 #include "websocket.hpp"
 
@@ -585,13 +586,19 @@ void bind_asgi(nb::module_& module) {
   module.def(
       "host_asgi",
       [](PyServer& server, nb::callable app, std::string root_path, std::string scheme, nb::object state,
-         bool proxy_headers, std::vector<std::string> trusted, nb::object report, bool websockets) {
+         bool proxy_headers, std::vector<std::string> trusted, nb::object report, bool websockets,
+         const std::string& forwarded_style, bool forwarded_host) {
         AsgiOptions options;
         options.root_path = std::move(root_path);
         options.scheme = std::move(scheme);
         if (!state.is_none()) options.state = Ref::borrow(state.ptr());
         options.proxy_headers = proxy_headers;
-        options.trusted = std::move(trusted);
+        options.trusted = networks_from(trusted);
+        options.forwarded_host = forwarded_host;
+        if (forwarded_style == "forwarded")
+          options.forwarded_style = ForwardedStyle::rfc7239;
+        else if (forwarded_style != "x-forwarded")
+          throw nb::value_error("forwarded_style is \"x-forwarded\" or \"forwarded\"");
         options.websockets = websockets;
         auto handler = std::make_shared<AsgiHandler>(server, app.ptr(), std::move(options), report.ptr());
         if (websockets) server.server.set_websocket(handler);
@@ -600,7 +607,7 @@ void bind_asgi(nb::module_& module) {
       nb::arg("server"), nb::arg("app"), nb::arg("root_path") = "", nb::arg("scheme") = "http",
       nb::arg("state").none() = nb::none(), nb::arg("proxy_headers") = false,
       nb::arg("trusted") = std::vector<std::string>{}, nb::arg("report").none() = nb::none(),
-      nb::arg("websockets") = true);
+      nb::arg("websockets") = true, nb::arg("forwarded_style") = "x-forwarded", nb::arg("forwarded_host") = false);
 }
 
 }  // namespace fasterapi::http::py

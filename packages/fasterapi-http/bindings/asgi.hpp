@@ -12,6 +12,7 @@
 
 #include <fasterapi/http/server.hpp>
 
+#include "../src/peer/forwarded.hpp"
 #include "common.hpp"
 
 namespace fasterapi::http::py {
@@ -33,7 +34,9 @@ struct AsgiOptions {
   std::string root_path;
   std::string scheme = "http";
   Ref state;                         // dict to copy into each scope, or empty
-  std::vector<std::string> trusted;  // peers whose X-Forwarded-* fields count; "*" is everybody
+  Networks trusted;  // peers whose X-Forwarded-* or Forwarded fields count
+  ForwardedStyle forwarded_style = ForwardedStyle::x_forwarded;
+  bool forwarded_host = false;  // the host that they tell replaces the Host field and `server`
   bool proxy_headers = false;
   bool websockets = true;  // else handshakes are requests like any other
 };
@@ -61,7 +64,8 @@ class ScopeBuilder {
   Address* address_of(Transaction& tx);
   PyObject* header_list(const RequestHead& head);
   PyObject* make_header_list(const RequestHead& head);
-  bool apply_forwarded(const Transaction& tx, PyObject* scope) noexcept;
+  bool apply_forwarded(const Transaction& tx, PyObject* scope);
+  bool apply_host(const Forwarded& told, PyObject* scope);
 
   AsgiOptions options_;
   Ref template_;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -69,12 +70,6 @@ PyObject* address_tuple(const sockaddr_storage& from, socklen_t size) noexcept {
   Py_RETURN_NONE;
 }
 
-std::string_view trimmed(std::string_view text) noexcept {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
 }  // namespace
 
 ScopeBuilder::ScopeBuilder(AsgiOptions options)
@@ -113,7 +108,13 @@ ScopeBuilder::Address* ScopeBuilder::address_of(Transaction& tx) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
   if (fd < 0 || ::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) size = 0, address = {};
-  slot.client.reset(address_tuple(address, size));
+  std::string server_host;
+  int server_port = 0;
+  bool proxied = tx.proxied_server(server_host, server_port);
+  if (proxied)
+    slot.client.reset(Py_BuildValue("(si)", std::string(tx.client_host()).c_str(), tx.client_port()));
+  else
+    slot.client.reset(address_tuple(address, size));
   address = {};
   size = sizeof address;
   if (fd < 0 || ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) size = 0, address = {};
@@ -123,7 +124,10 @@ ScopeBuilder::Address* ScopeBuilder::address_of(Transaction& tx) {
     local_.reset(address_tuple(address, size));
     local_address_.assign(bytes);
   }
-  slot.server = Ref::borrow(local_.get());
+  if (proxied)
+    slot.server.reset(Py_BuildValue("(si)", server_host.c_str(), server_port));
+  else
+    slot.server = Ref::borrow(local_.get());
   slot.serial = serial;
   const core::TlsSession* session = tx.tls();
   slot.tls.reset(session ? tls_extension(*session) : nullptr);
@@ -135,8 +139,9 @@ ScopeBuilder::Address* ScopeBuilder::address_of(Transaction& tx) {
   if (options_.proxy_headers) {
     std::string host;
     if (PyTuple_Check(slot.client.get())) host = as_utf8(PyTuple_GET_ITEM(slot.client.get(), 0));
-    for (const std::string& known : options_.trusted) slot.trusted |= known == "*" || known == host;
-    slot.trusted |= host.empty();  // UNIX socket: who may connect is a matter of file permissions
+    IpAddress ip{};
+    slot.trusted = parse_ip(host, ip) ? options_.trusted.contains(ip)
+                                      : true;  // UNIX socket: who may connect is a matter of file permissions
   }
   return &slot;
 }
@@ -186,28 +191,40 @@ PyObject* ScopeBuilder::header_list(const RequestHead& head) {
   return PyList_GetSlice(slot.list.get(), 0, PyList_GET_SIZE(slot.list.get()));
 }
 
-/// X-Forwarded-Proto and X-Forwarded-For of a trusted peer, read right to left until somebody is not trusted.
-bool ScopeBuilder::apply_forwarded(const Transaction& tx, PyObject* scope) noexcept {
-  std::string_view proto = trimmed(tx.head.find("x-forwarded-proto"));
-  if (proto == "http" || proto == "https" || proto == "ws" || proto == "wss") {
-    Ref text(latin1(proto == "wss" ? "https" : proto == "ws" ? "http" : proto));
+/// What a trusted peer says about its client.
+bool ScopeBuilder::apply_forwarded(const Transaction& tx, PyObject* scope) {
+  Forwarded told = read_forwarded(tx.head, options_.forwarded_style, options_.trusted);
+  if (!told.scheme.empty()) {
+    Ref text(latin1(told.scheme));
     if (!text || PyDict_SetItem(scope, names.scheme, text.get()) < 0) return false;
   }
-  std::string_view hops, found;
-  for (unsigned i = 0; i < tx.head.field_count; ++i)
-    if (equals_lower(tx.head.name(i), "x-forwarded-for")) hops = tx.head.value(i);
-  while (!hops.empty()) {
-    std::size_t comma = hops.rfind(',');
-    found = trimmed(comma == hops.npos ? hops : hops.substr(comma + 1));
-    hops = comma == hops.npos ? std::string_view{} : hops.substr(0, comma);
-    bool trusted = false;
-    for (const std::string& known : options_.trusted) trusted |= known == "*" || known == found;
-    if (!trusted) break;
+  if (!told.client.empty()) {
+    tx.set_client(told.client, told.client_port);
+    Ref client(Py_BuildValue("(si)", told.client.c_str(), told.client_port));
+    if (!client || PyDict_SetItem(scope, names.client, client.get()) < 0) return false;
   }
-  if (found.empty()) return true;
-  Ref host(utf8_lossy(found));
-  Ref client(host ? Py_BuildValue("(Oi)", host.get(), 0) : nullptr);
-  return client && PyDict_SetItem(scope, names.client, client.get()) == 0;
+  return !options_.forwarded_host || apply_host(told, scope);
+}
+
+bool ScopeBuilder::apply_host(const Forwarded& told, PyObject* scope) {
+  if (told.host.empty()) return true;
+  std::size_t bracket = told.host.rfind(']'), colon = told.host.rfind(':');
+  if (bracket != told.host.npos && colon != told.host.npos && colon < bracket) colon = told.host.npos;
+  std::string name(told.host.substr(0, colon)), field(told.host);
+  int port = told.port;
+  if (colon != told.host.npos) port = std::atoi(std::string(told.host.substr(colon + 1)).c_str());
+  if (colon == told.host.npos && port) field += ":" + std::to_string(port);
+  if (!port) port = told.scheme == "https" ? 443 : 80;
+  Ref server(Py_BuildValue("(si)", name.c_str(), port));
+  Ref key(PyBytes_FromString("host")), value(to_bytes(field));
+  Ref pair(key && value ? PyTuple_Pack(2, key.get(), value.get()) : nullptr);
+  if (!server || !pair || PyDict_SetItem(scope, names.server, server.get()) < 0) return false;
+  PyObject* list = PyDict_GetItemWithError(scope, names.headers);  // ours, nobody else has seen it
+  if (!list) return false;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); ++i)
+    if (bytes_view(PyTuple_GET_ITEM(PyList_GET_ITEM(list, i), 0)) == "host")
+      return PyList_SetItem(list, i, Py_NewRef(pair.get())) == 0;
+  return PyList_Append(list, pair.get()) == 0;
 }
 
 PyObject* ScopeBuilder::build(Transaction& tx) noexcept {

@@ -10,6 +10,7 @@
 
 #include <fasterapi/core/platform.hpp>
 
+#include "operations.hpp"
 #include "plan.hpp"
 #include "request.hpp"
 #include "tls.hpp"
@@ -413,6 +414,7 @@ NB_MODULE(_http, module) {
     nb::raise_python_error();
   py::bind_tls(module);
   py::bind_server(module);
+  py::bind_operations(module);
   module.def("configure", &py::configure);
   module.def("limit_table", &py::limit_table);
   module.def("simd_tier", [] { return fasterapi::http::simd_tier(); });

@@ -15,6 +15,7 @@ from typing import Any
 
 import fasterapi_core
 import fasterapi_http
+import options_table
 import pytest
 from asgi_support import Program, free_port
 from fasterapi_http import Config, ConfigError, Limits, Server
@@ -70,6 +71,12 @@ def usage_error(*arguments: str) -> str:
 def test_options_have_the_names_of_uvicorn() -> None:
     ours = {name.lstrip("-") for parameter in command().params for name in parameter.opts}
     assert set(UVICORN) <= ours
+
+
+def test_the_documented_tables_are_those_of_the_source() -> None:
+    assert options_table.DOCUMENT.read_text() == options_table.document_with(options_table.table()), (
+        "run python packages/fasterapi-http/tests/options_table.py"
+    )
 
 
 def test_every_option_has_a_help_text_and_every_limit_an_option() -> None:

@@ -36,6 +36,7 @@ from ._http import (  # noqa: E402
     SyncRequest,
 )
 from ._limits import Limits  # noqa: E402
+from ._observe import TraceContext, trace_context  # noqa: E402
 from ._responses import (  # noqa: E402
     FileResponse,
     RedirectResponse,
@@ -100,6 +101,7 @@ __all__ = [
     "SyncRequest",
     "TlsError",
     "TlsOptions",
+    "TraceContext",
     "URL",
     "UploadFile",
     "WebSocketDisconnected",
@@ -107,4 +109,5 @@ __all__ = [
     "serve",
     "serve_endpoint",
     "serve_endpoint_blocking",
+    "trace_context",
 ]

@@ -14,7 +14,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-Interface = Literal["auto", "asgi3", "asgi2"]
+Interface = Literal["auto", "asgi3", "asgi2", "wsgi"]
 
 
 class AppImportError(Exception):
@@ -60,6 +60,18 @@ def is_asgi3(app: Callable[..., Any]) -> bool:
     if inspect.iscoroutinefunction(app):
         return True
     return inspect.iscoroutinefunction(getattr(app, "__call__", None))  # noqa: B004
+
+
+def is_wsgi(app: Callable[..., Any]) -> bool:
+    """Whether the application takes (environ, start_response): two arguments, and is no coroutine function."""
+    if is_asgi3(app):
+        return False
+    try:
+        parameters = inspect.signature(app).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(needed) == 2
 
 
 def as_asgi3(app: Callable[..., Any], interface: Interface = "auto") -> ASGIApp:

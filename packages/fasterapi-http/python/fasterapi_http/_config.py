@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 import math
 import os
@@ -89,6 +90,7 @@ class Config:
     app_dir: str | None = option("", "Look for APP in this directory; default: the current one.")
     factory: bool = option(False, "APP is a function without arguments that makes the application.")
     interface: Interface = option("auto", "Application form.")
+    threads: int = option(40, "Requests of a WSGI application that run at a time.", minimum=1)
     lifespan: LifespanMode = option("auto", "Lifespan protocol.")
     loop: Loop = option("auto", "Event loop; the server needs its own, so both are the same.")
     root_path: str = option("", "Path prefix that a proxy has removed.")
@@ -133,6 +135,10 @@ class Config:
     log_level: LogLevel = option("info", "Log level.")
     use_colors: bool | None = option(None, "Colours in the log; default: on a terminal.")
     access_log: bool = option(True, "Log each request.")
+    access_log_file: str | None = option(
+        None, "File for the access log, opened anew on SIGUSR1; default: standard output."
+    )
+    access_log_format: str = option("", "Format of its lines with %(x)s atoms, or 'json'; default: uvicorn's.")
 
     proxy_headers: bool = option(True, "Believe X-Forwarded-* of trusted peers.")
     forwarded_allow_ips: str | list[str] = option(
@@ -140,10 +146,48 @@ class Config:
         "Comma separated list of trusted peers: addresses, networks, '*' for all.",
         env="FORWARDED_ALLOW_IPS",
     )
+    forwarded_style: Literal["x-forwarded", "forwarded"] = option(
+        "x-forwarded", "Which of the two the proxies set: X-Forwarded-*, or Forwarded (RFC 7239)."
+    )
+    forwarded_host: bool = option(False, "Believe the host and port that trusted proxies tell as well.")
+    proxy_protocol: bool = option(
+        False, "Connections of trusted peers begin with the PROXY protocol, version 1 or 2."
+    )
     server_header: bool = option(False, "Send 'Server: fasterapi-http'.")
     date_header: bool = option(True, "Send a Date field.")
     headers: list[tuple[str, str]] = option([], "Field of every answer, as Name:Value.", flag="header")
 
+    metrics_path: str | None = option(None, "Path of the metrics in Prometheus' format.")
+    metrics_port: int | None = option(
+        None, "Port of their own for metrics, health and readiness; the path is then /metrics.", minimum=0
+    )
+    metrics_host: str = option("127.0.0.1", "Host of --metrics-port.")
+    health_path: str | None = option(None, "Path that answers 200 while the process works.")
+    ready_path: str | None = option(None, "Path that answers 200, and 503 from the wish to stop on.")
+    trace_context: bool = option(False, "Parse traceparent into scope['trace_context'].")
+    otel: bool = option(False, "A span for each request; needs opentelemetry-api.")
+    request_deadline: float | None = option(
+        None, "Seconds after which a request is cancelled and answered with 504.", minimum=0.001
+    )
+    deadline_header: str | None = option(
+        None, "Field in which a client may ask for an earlier deadline: seconds, or 250ms."
+    )
+    on_request_start: Callable[[Any], object] | None = field(default=None, metadata={"help": None})
+    on_request_end: Callable[[Any, int, float, BaseException | None], object] | None = field(
+        default=None, metadata={"help": None}
+    )
+
+    rate_limit: str | None = option(
+        None, "Requests per client over all workers [429]: '100/s', '600/m', with a burst '100/s:300'."
+    )
+    rate_limit_key: str = option(
+        "address", "What a client is: address, prefix (its /24 or /64) or header:NAME."
+    )
+    limit_adaptive: bool = option(
+        False, "Find how many requests may be in flight from how long they take; more get 503."
+    )
+    limit_adaptive_max: int = option(1000, "At most this many with --limit-adaptive.", minimum=4)
+    balance: bool = option(True, "Hand accepted connections to the worker that has the fewest.")
     limit_concurrency: int | None = option(None, "Connections at most; more get 503.", minimum=1)
     max_body_size: int = option(
         10 * 1024 * 1024, "Bytes of a request body [413].", flag="limit-max-body", minimum=0
@@ -212,10 +256,40 @@ class Config:
             raise ConfigError("--reload and --workers exclude each other")
         if self.reload and not isinstance(self.app, str):
             raise ConfigError("--reload needs the application as 'module:attribute'")
+        if self.reload and (self.on_request_start or self.on_request_end):
+            raise ConfigError("--reload cannot hand on_request_start and on_request_end to its child process")
         if self.limit_max_requests_jitter and self.limit_max_requests is None:
             raise ConfigError("--limit-max-requests-jitter needs --limit-max-requests")
         if not self.reload and (self.reload_dirs or self.reload_includes or self.reload_excludes):
             raise ConfigError("--reload-dir, --reload-include and --reload-exclude need --reload")
+        if self.proxy_protocol and self.ssl_certfile:
+            raise ConfigError("--proxy-protocol and --ssl-certfile exclude each other")
+        for entry in self.trusted():
+            if entry != "*":
+                try:
+                    ipaddress.ip_network(entry, strict=False)
+                except ValueError:
+                    raise ConfigError(
+                        f"--forwarded-allow-ips: '{entry}' is no address, network or '*'"
+                    ) from None
+        for name in ("metrics_path", "health_path", "ready_path"):
+            path = getattr(self, name)
+            if path is not None and not path.startswith("/"):
+                raise ConfigError(f"--{name.replace('_', '-')}: '{path}' does not begin with '/'")
+        if self.deadline_header is not None and not _TOKEN.fullmatch(self.deadline_header):
+            raise ConfigError(f"--deadline-header: {self.deadline_header!r} is no name of a field")
+        if self.rate_limit_key not in ("address", "prefix") and not re.fullmatch(
+            r"header:" + _TOKEN.pattern, self.rate_limit_key
+        ):
+            raise ConfigError(f"--rate-limit-key: '{self.rate_limit_key}' is not address, prefix or header:NAME")
+        self.rate()
+        if self.access_log_format:
+            from ._http import check_access_format
+
+            try:
+                check_access_format(self.access_log_format)
+            except ValueError as error:
+                raise ConfigError(f"--access-log-format: {error}") from None
         if self.log_level not in get_args(LogLevel):
             raise ConfigError(
                 f"--log-level: '{self.log_level}' is not one of {', '.join(get_args(LogLevel))}"
@@ -246,6 +320,20 @@ class Config:
         """Of the URLs that lead here."""
         return "https" if self.ssl_certfile else "http"
 
+    def trusted(self) -> list[str]:
+        """``forwarded_allow_ips`` as a list."""
+        return [part.strip() for part in str(self.forwarded_allow_ips).split(",") if part.strip()]
+
+    def rate(self) -> tuple[float, float]:
+        """Requests per second and burst of ``rate_limit``; zeros when there is none."""
+        if self.rate_limit is None:
+            return 0.0, 0.0
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)/([smh])(?::(\d+))?", self.rate_limit)
+        rate = float(match[1]) / {"s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+        if match is None or not rate:
+            raise ConfigError(f"--rate-limit: '{self.rate_limit}' is not like '100/s' or '600/m:50'")
+        return rate, float(match[3]) if match[3] else max(1.0, float(match[1]))
+
     def server_limits(self) -> Limits:
         """The server's limits: ``limits``, with what the other options change."""
         changes: dict[str, int] = {}
@@ -257,7 +345,11 @@ class Config:
 
     def to_json(self) -> str:
         """For the environment of another process; the application must be named, not given."""
-        values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        values = {
+            entry.name: getattr(self, entry.name)
+            for entry in dataclasses.fields(self)
+            if entry.name not in ("on_request_start", "on_request_end")  # run(reload=True) refuses them
+        }
         if self.limits is not None:
             values["limits"] = dataclasses.asdict(self.limits)
         return json.dumps(values)

@@ -52,6 +52,25 @@ def configure_logging(config: Config) -> None:
         logger.propagate = False
 
 
+def writes_itself(config: Config) -> bool:
+    """Whether the access log is written natively; else its lines go to the logger ``fasterapi.access``.
+
+    They do when the program has configured logging itself and asks for neither a file nor a format.
+    """
+    if config.access_log_file or config.access_log_format:
+        return True
+    if config.log_config is not None or config.log_level in ("critical", "error", "warning"):
+        return False
+    return any(isinstance(handler.formatter, _Formatter) for handler in logging.getLogger("fasterapi").handlers)
+
+
+def default_access_format(config: Config) -> str:
+    """uvicorn's line."""
+    colours = sys.stdout.isatty() if config.use_colors is None else config.use_colors
+    level = "\033[32mINFO\033[0m" if colours else "INFO"
+    return level + ':     %(client_addr)s - "%(request_line)s" %(status_code)s'
+
+
 def _from_file(source: object) -> None:
     if isinstance(source, dict):
         values = dict(source)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ._http import NativeServer, NativeTls, Request, Response
 from ._http import add_static_directory as _add_static_directory
 from ._limits import Limits
+from ._logs import writes_itself
 from ._sockets import bind_tcp, bind_unix
 from ._tls import TlsOptions
 
@@ -125,7 +126,7 @@ class Server(NativeServer):
         self._serving: Serving | None = None
         if config is not None:
             limits = limits or config.server_limits()
-            access_log = config.access_log
+            access_log = config.access_log and not writes_itself(config)
             server_header = "fasterapi-http" if config.server_header else None
             date_header, headers = config.date_header, config.headers
             ws_per_message_deflate = config.ws_per_message_deflate

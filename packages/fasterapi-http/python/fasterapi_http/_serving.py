@@ -13,12 +13,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import _notify
-from ._asgi import AppImportError, as_asgi3, import_app
+from ._asgi import AppImportError, as_asgi3, import_app, is_wsgi
 from ._config import BIND_FAILURE, STARTUP_FAILURE, Config, load_env_file
 from ._exceptions import TlsError
-from ._http import host_asgi
+from ._http import AccessLog, host_asgi, open_access_log, set_guard, set_handover, set_proxy_protocol
 from ._lifespan import Lifespan
-from ._sockets import address_of, bind
+from ._lifespan import Mode as LifespanMode
+from ._logs import default_access_format, writes_itself
+from ._observe import wrap
+from ._sockets import address_of, bind, bind_tcp
+from ._telemetry import Counting, endpoints, metrics_server
 from ._upgrade import Upgrade
 
 if TYPE_CHECKING:
@@ -114,9 +118,22 @@ class Stop:
 class Serving:
     """Serves ``config.app`` with ``server`` on the running loop."""
 
-    def __init__(self, config: Config, server: Server, link: Link | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        server: Server,
+        link: Link | None = None,
+        *,
+        metrics_socket: socket.socket | None = None,
+        handover: tuple[int, list[int], int] | None = None,
+    ) -> None:
         self.config, self.server = config, server
         self._link = link
+        self._metrics_socket, self._handover = metrics_socket, handover
+        self._metrics_server: Server | None = None
+        self._counting: Counting | None = None
+        self._access_log: AccessLog | None = None
+        self._signals: Sequence[signal.Signals] = ()
         self._began = time.monotonic()
         self._max_requests = None
         if config.limit_max_requests is not None:
@@ -143,21 +160,40 @@ class Serving:
         app = load(config)
         if app is None:
             return STARTUP_FAILURE
-        application = as_asgi3(app, config.interface)
+        wsgi = config.interface == "wsgi" or (config.interface == "auto" and is_wsgi(app))
+        if wsgi:
+            from ._wsgi import Wsgi
+
+            application: Any = Wsgi(
+                app, threads=config.threads, multiprocess=config.workers > 1 or config.supervise
+            )
+        else:
+            application = as_asgi3(app, config.interface)
+        self._lifespan_mode: LifespanMode = "off" if wsgi else config.lifespan
         stop.install(signals)
         self._signals = signals
         try:
             return await self._run(application, sockets, ready)
         finally:
             stop.uninstall()
+            if wsgi:
+                application.close()
 
     async def _run(
         self, application: Any, sockets: Sequence[socket.socket] | None, ready: Callable[[], object] | None
     ) -> int:
         config, server = self.config, self.server
-        lifespan = Lifespan(application, config.lifespan)
+        lifespan = Lifespan(application, self._lifespan_mode)
         _log.info("Started server process [%d]", os.getpid())
         if not await lifespan.startup():
+            return STARTUP_FAILURE
+        if config.metrics_path or self._metrics_socket or config.metrics_port is not None:
+            self._counting = Counting(server)
+        try:
+            application = endpoints(wrap(application, config), server, config, self._counting)
+        except ImportError as error:
+            _log.error("--otel: %s", error)
+            await lifespan.shutdown()
             return STARTUP_FAILURE
         host_asgi(
             server,
@@ -165,16 +201,23 @@ class Serving:
             root_path=config.root_path,
             state=lifespan.state,
             proxy_headers=config.proxy_headers,
-            trusted=[part.strip() for part in config.forwarded_allow_ips.split(",") if part.strip()],  # type: ignore[union-attr]
+            trusted=config.trusted(),
+            forwarded_style=config.forwarded_style,
+            forwarded_host=config.forwarded_host,
             report=report,
             websockets=config.ws != "none",
         )
+        self._guard()
         alone = sockets is None
         try:
             listening = bind(config) if sockets is None else list(sockets)
             if alone and config.uds is not None:
                 server._unix_paths.append(config.uds)
+            self._open_access_log()
             await server.start(sockets=listening)
+            await self._start_telemetry()
+            if self._handover is not None:
+                set_handover(server, *self._handover)
         except OSError as error:
             _log.error("%s", error.strerror or error)
             await lifespan.shutdown()
@@ -221,6 +264,55 @@ class Serving:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
         except (NotImplementedError, RuntimeError, ValueError):
             pass  # not the main thread
+
+    def _guard(self) -> None:
+        config = self.config
+        rate, burst = config.rate()
+        if rate or config.limit_adaptive:
+            trusted = config.trusted() if config.proxy_headers else []
+            set_guard(
+                self.server,
+                rate=rate,
+                burst=burst,
+                key=config.rate_limit_key,
+                adaptive=config.limit_adaptive,
+                most=config.limit_adaptive_max,
+                trusted=trusted,
+            )
+        if config.proxy_protocol:
+            set_proxy_protocol(self.server, config.trusted())
+
+    def _open_access_log(self) -> None:
+        config = self.config
+        if not config.access_log or not writes_itself(config):
+            return
+        text = config.access_log_format or default_access_format(config)
+        self._access_log = open_access_log(self.server, config.access_log_file or "", 1, text)
+        if self._signals:
+            try:
+                asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._reopen)
+            except (NotImplementedError, RuntimeError, ValueError):
+                pass  # not the main thread
+
+    def _reopen(self) -> None:
+        assert self._access_log is not None
+        try:
+            self._access_log.reopen()
+        except OSError as error:
+            _log.error("cannot open the access log anew: %s", error)
+
+    async def _start_telemetry(self) -> None:
+        config = self.config
+        sock = self._metrics_socket
+        if sock is None and config.metrics_port is not None:
+            sock = bind_tcp(config.metrics_host, config.metrics_port, reuse_port=True)[0]
+            sock.listen(config.backlog)
+        if self._counting is None:
+            return
+        self._counting.start()
+        if sock is not None:
+            self._metrics_server = await metrics_server(self.server, config, self._counting, sock)
+            _log.info("Metrics on %s", address_of([sock]))
 
     def _replaced(self) -> None:
         """Another process has taken over: it owns the paths of UNIX sockets now."""
@@ -275,6 +367,10 @@ class Serving:
             server._abort()  # a second signal: do not wait for clients
         forced.cancel()
         await draining
+        if self._counting is not None:
+            self._counting.stop()
+        if self._metrics_server is not None:
+            await self._metrics_server.drain(1.0)
 
 
 def prepare_environment(config: Config) -> None:

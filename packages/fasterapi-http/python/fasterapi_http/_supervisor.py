@@ -23,6 +23,7 @@ from enum import Enum
 from typing import Any
 
 import fasterapi_core
+from fasterapi_core import metrics, shared
 
 from . import _notify
 from ._config import BIND_FAILURE, STARTUP_FAILURE, Config
@@ -30,7 +31,7 @@ from ._exceptions import TlsError
 from ._link import DUMP_SIGNAL, Link, watch_stacks
 from ._server import Server
 from ._serving import Serving
-from ._sockets import address_of, bind
+from ._sockets import address_of, bind, bind_tcp
 from ._upgrade import Upgrade
 
 _log = logging.getLogger("fasterapi.error")
@@ -38,6 +39,7 @@ _log = logging.getLogger("fasterapi.error")
 _EXTRA_GRACE = 5.0  # seconds beyond the limits of a graceful end before SIGKILL
 _BACK_OFF = (0.0, 0.1, 0.5, 2.0, 5.0, 15.0, 30.0)  # seconds before the n-th new start in a row
 _MAX_FAILED_STARTS = 5  # in a row, with nobody left who serves
+_MAX_PAIRS = 64
 _BEATS = 5  # per timeout_worker_healthcheck
 
 
@@ -50,8 +52,8 @@ class _State(Enum):
 class _Worker:
     """One forked process."""
 
-    def __init__(self, pid: int, link: socket.socket, stacks: int) -> None:
-        self.pid, self.link, self.stacks = pid, link, stacks
+    def __init__(self, pid: int, index: int, link: socket.socket, stacks: int) -> None:
+        self.pid, self.index, self.link, self.stacks = pid, index, link, stacks
         self.state = _State.STARTING
         self.started = self.beat = time.monotonic()
         self.kill_at = float("inf")
@@ -90,17 +92,32 @@ class Supervisor:
         self._signals: list[int] = []
         self._upgrade = Upgrade(config)
         self._upgrade_pipe: int | None = None
+        self._metrics_socket: socket.socket | None = None
+        # For each worker's index a socket from which it takes connections, and where others hand them over
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
 
     def run(self) -> int:
         """Returns the exit code when all workers have gone."""
         config = self._config
         try:
             self._sockets = bind(config)
+            if config.metrics_port is not None:
+                self._metrics_socket = bind_tcp(config.metrics_host, config.metrics_port, reuse_port=True)[0]
+                self._metrics_socket.listen(config.backlog)
         except OSError as error:
             _log.error("%s", error.strerror or error)
             return BIND_FAILURE
         if config.ssl_certfile:
             config.ssl_ticket_secret = secrets.token_hex(32)
+        shared.fileno()  # made before the workers, so that they have it in common
+        self._restarts = metrics.counter(
+            "fasterapi_http_worker_restarts_total", "Workers started in the place of others.", ["reason"]
+        )
+        if config.balance and config.workers > 1:
+            pairs = min(_MAX_PAIRS, 2 * config.workers + 4)
+            self._pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(pairs)]
+            for sock in (sock for pair in self._pairs for sock in pair):
+                sock.setblocking(False)  # recv_fds() and send_fds() ignore their flags
         self._selector = selectors.DefaultSelector()
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
@@ -122,8 +139,10 @@ class Supervisor:
                 worker.kill()
             self._restore_signals(handlers)
             self._selector.close()
-            for sock in (self._wake_in, self._wake_out, *self._sockets):
+            for sock in (self._wake_in, self._wake_out, *self._sockets, *(s for pair in self._pairs for s in pair)):
                 sock.close()
+            if self._metrics_socket is not None:
+                self._metrics_socket.close()
             if config.uds is not None and not self._replaced:
                 try:
                     os.unlink(config.uds)
@@ -167,22 +186,24 @@ class Supervisor:
     def _start(self, replaces: _Worker | None = None) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         stacks, stacks_in = os.pipe()
+        used = {worker.index for worker in self._workers.values()}
+        index = next(number for number in range(len(used) + 1) if number not in used)
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
             ours.close()
             os.close(stacks)
-            self._child(theirs, stacks_in)  # does not return
+            self._child(theirs, stacks_in, index)  # does not return
         theirs.close()
         os.close(stacks_in)
         ours.setblocking(False)
-        worker = _Worker(pid, ours, stacks)
+        worker = _Worker(pid, index, ours, stacks)
         worker.replaces = replaces
         self._workers[pid] = worker
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
-    def _child(self, link: socket.socket, stacks: int) -> None:
+    def _child(self, link: socket.socket, stacks: int, index: int) -> None:
         code = STARTUP_FAILURE
         try:
             signal.set_wakeup_fd(-1)
@@ -201,9 +222,14 @@ class Supervisor:
                 os.environ.pop(name, None)  # the parent talks to systemd
             config = self._config
             line = Link(link, config.timeout_worker_healthcheck / _BEATS)
+            handover = None
+            if index < len(self._pairs):
+                handover = (self._pairs[index][0].fileno(), [pair[1].fileno() for pair in self._pairs], index)
 
             async def serve() -> int:
-                serving = Serving(config, Server(config), line)
+                serving = Serving(
+                    config, Server(config), line, metrics_socket=self._metrics_socket, handover=handover
+                )
                 return await serving.run(self._sockets, signals=[signal.SIGTERM])
 
             code = fasterapi_core.run(serve())
@@ -302,6 +328,8 @@ class Supervisor:
         old, worker.replaces = worker.replaces, None
         if old is not None:
             self._retire(old)
+            if not self._to_replace:
+                _notify.send("READY=1")  # the end of a reload
         if not self._announced and sum(w.state is _State.READY for w in self._active()) >= self._wanted:
             self._announced = True
             self._upgrade.announce_ready()
@@ -357,7 +385,28 @@ class Supervisor:
             except KeyError:
                 pass
             worker.close()
+            self._pass_on_connections(worker)
             self._ended(worker, os.waitstatus_to_exitcode(status))
+
+    def _pass_on_connections(self, gone: _Worker) -> None:
+        """What was handed over to a worker that ended meanwhile goes to another one."""
+        if gone.index >= len(self._pairs):
+            return
+        receiver = self._pairs[gone.index][0]
+        while True:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(receiver, 1, 1)
+            except OSError:
+                return
+            heirs = [w for w in self._workers.values() if w.state is _State.READY and w.index < len(self._pairs)]
+            for descriptor in descriptors:
+                if heirs:
+                    heir = min(heirs, key=lambda worker: worker.connections)
+                    try:
+                        socket.send_fds(self._pairs[heir.index][1], [data], [descriptor])
+                    except OSError as error:
+                        _log.warning("a connection was lost with worker [%d]: %s", gone.pid, error.strerror)
+                os.close(descriptor)
 
     def _ended(self, worker: _Worker, code: int) -> None:
         if worker in self._to_replace:
@@ -372,6 +421,7 @@ class Supervisor:
             self._did_not_start(worker, code)
             return
         _log.warning("Worker [%d] ended with code %d, starting another", worker.pid, code)
+        self._restarts.labels("stuck" if worker.killed else "died").inc()
         self._start_at.append(time.monotonic())
 
     def _did_not_start(self, worker: _Worker, code: int) -> None:
@@ -413,9 +463,8 @@ class Supervisor:
         while self._to_replace:
             worker = self._to_replace.pop(0)
             if worker.pid in self._workers and worker.state is _State.READY and not worker.killed:
+                self._restarts.labels("recycled" if worker.wants_successor else "reload").inc()
                 self._start(replaces=worker)
-                if not self._to_replace:
-                    _notify.send("READY=1")
                 return
 
     # ---- what the signals ask for

@@ -2,6 +2,7 @@
 #include "connection.hpp"
 
 #include "body_stream.hpp"
+#include "peer.hpp"
 #include "upload.hpp"
 
 #include <algorithm>
@@ -44,6 +45,8 @@ bool Connection::start(int fd) noexcept {
   since_ = server_.reactor().now();
   if (FASTERAPI_UNLIKELY(server_.secure())) return start_tls(fd);
   if (stream_.adopt(fd) != 0) return false;
+  if (FASTERAPI_UNLIKELY(server_.options().proxy_protocol != nullptr) && expects_proxy_header())
+    phase_ = Phase::proxy;
   arm(since_ + static_cast<Nanos>(server_.limits().header_timeout_ms) * kMillisecond);
   return true;
 }
@@ -156,6 +159,7 @@ bool Connection::begin_request() {
   Transaction& tx = *incoming_;
   RequestHead& head = tx.head;
   tx.route_ = server_.route_for(tx);
+  if (FASTERAPI_UNLIKELY(server_.guard_ != nullptr)) server_.admit(tx);
   if (FASTERAPI_LIKELY(!head.has_body())) {
     if (FASTERAPI_UNLIKELY(head.expect_continue | head.upgrade)) unusual_request(tx);
     phase_ = Phase::running;
@@ -570,6 +574,12 @@ void Connection::on_timer() noexcept {
       }
       break;
     }
+    case Phase::proxy:
+      if (due(since_ + static_cast<Nanos>(limits.header_timeout_ms) * kMillisecond)) {
+        ++server_.counters_.timeouts;
+        return stream_.close();
+      }
+      break;
     case Phase::head:
       if (due(since_ + static_cast<Nanos>(limits.header_timeout_ms) * kMillisecond)) {
         ++server_.counters_.timeouts;

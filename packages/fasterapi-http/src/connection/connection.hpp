@@ -20,6 +20,7 @@
 namespace fasterapi::http {
 
 class Server;
+struct Peer;  // peer.hpp
 
 class Connection final : public core::StreamHandler {
  public:
@@ -31,6 +32,8 @@ class Connection final : public core::StreamHandler {
   /// Takes the descriptor. False when the connection could not be set up (delete it).
   bool start(int fd) noexcept;
   core::Stream& stream() noexcept { return stream_; }
+  /// Who is at the other end; asked once. Null when the socket is closed and nobody had asked. Throws bad_alloc.
+  const Peer* peer();
   /// Ends now if idle, else after the answer that is due.
   void drain() noexcept;
   /// Ends now.
@@ -46,7 +49,7 @@ class Connection final : public core::StreamHandler {
  private:
   friend class Server;
   friend class Transaction;
-  enum class Phase : std::uint8_t { handshake, idle, head, body, running, discard, linger, tunnel, closed };
+  enum class Phase : std::uint8_t { handshake, idle, head, body, running, discard, linger, tunnel, proxy, closed };
   struct Inbox;   // bytes that wait: a partial head, pipelined requests
   struct Upload;  // a body that is chunked and spans reads, or that streams
 
@@ -85,6 +88,9 @@ class Connection final : public core::StreamHandler {
   bool can_discard() const noexcept;
   void start_discard() noexcept;
   std::size_t discard(const char* data, std::size_t size) noexcept;
+  /// The PROXY protocol's header comes first from this peer.
+  bool expects_proxy_header() noexcept;
+  void take_proxy_header(const char* data, std::size_t size) noexcept;
   /// Input in a phase that hardly ever happens; false when all of it is dealt with.
   bool take_rare(char*& data, std::size_t& size) noexcept;
   bool upload_too_slow(core::Nanos now) noexcept;
@@ -114,6 +120,7 @@ class Connection final : public core::StreamHandler {
   HeaderMemo memo_;
   std::unique_ptr<Inbox> inbox_;
   std::unique_ptr<Upload> upload_;
+  std::unique_ptr<Peer> peer_;
   std::unique_ptr<Tunnel> tunnel_;   // has the bytes once phase_ says so
   Transaction* incoming_ = nullptr;  // its head or body is being read
   Transaction* active_ = nullptr;    // its handler runs or streams

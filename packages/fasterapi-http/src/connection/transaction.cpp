@@ -13,6 +13,7 @@
 
 #include "body_stream.hpp"
 #include "connection.hpp"
+#include "peer.hpp"
 
 namespace fasterapi::http {
 namespace {
@@ -84,29 +85,36 @@ void Transaction::rebase() noexcept {
 
 void Transaction::resolve_client() const noexcept {
   client_port_ = -1;
-  if (!connection_ || !connection_->stream().open()) return;
-  sockaddr_storage address{};
-  socklen_t size = sizeof address;
-  if (::getpeername(connection_->stream().fd(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return;
-  char text[INET6_ADDRSTRLEN] = {};
+  if (!connection_) return;
   try {
-    if (address.ss_family == AF_INET) {
-      auto& in = reinterpret_cast<sockaddr_in&>(address);
-      ::inet_ntop(AF_INET, &in.sin_addr, text, sizeof text);
-      client_port_ = ntohs(in.sin_port);
-      client_host_ = text;
-      client_text_ = client_host_ + ":" + std::to_string(client_port_);
-    } else if (address.ss_family == AF_INET6) {
-      auto& in = reinterpret_cast<sockaddr_in6&>(address);
-      ::inet_ntop(AF_INET6, &in.sin6_addr, text, sizeof text);
-      client_port_ = ntohs(in.sin6_port);
-      client_host_ = text;
-      client_text_ = "[" + client_host_ + "]:" + std::to_string(client_port_);
-    }
+    const Peer* peer = connection_->peer();
+    if (!peer) return;
+    client_port_ = peer->port;
+    client_host_ = peer->host;
+    client_text_ = peer->text;
   } catch (const std::bad_alloc&) {
     client_host_.clear();
     client_text_.clear();
   }
+}
+
+void Transaction::set_client(std::string_view host, int port) const noexcept {
+  try {
+    std::string text = host.find(':') == host.npos ? std::string(host) : "[" + std::string(host) + "]";
+    text += ":" + std::to_string(port);
+    client_host_ = host;
+    client_text_ = std::move(text);
+    client_port_ = port;
+  } catch (const std::bad_alloc&) {  // then the proxy stays the client
+  }
+}
+
+bool Transaction::proxied_server(std::string& host, int& port) const {
+  const Peer* peer = connection_ ? connection_->peer_.get() : nullptr;  // filled by the PROXY protocol, if at all
+  if (!peer || peer->server_host.empty()) return false;
+  host = peer->server_host;
+  port = peer->server_port;
+  return true;
 }
 
 std::string_view Transaction::client() const noexcept {

@@ -205,6 +205,10 @@ bool Connection::take_rare(char*& data, std::size_t& size) noexcept {
     feed_tunnel(data, size);
     return false;
   }
+  if (phase_ == Phase::proxy) {
+    take_proxy_header(data, size);
+    return false;
+  }
   std::size_t used = discard(data, size);
   data += used;
   size -= used;

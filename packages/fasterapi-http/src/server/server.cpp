@@ -13,6 +13,9 @@
 #include <fasterapi/core/platform.hpp>
 
 #include "../connection/connection.hpp"
+#include "../connection/peer.hpp"
+#include "guard.hpp"
+#include "handover.hpp"
 
 namespace fasterapi::http {
 namespace {
@@ -167,6 +170,7 @@ void Server::recycle(Transaction& tx) noexcept {
   (tx.prev_ ? tx.prev_->next_ : live_) = tx.next_;
   if (tx.next_) tx.next_->prev_ = tx.prev_;
   if (free_count_ >= kFreeTransactions) {
+    if (tx.guarded_) leave_guard(tx);
     delete &tx;
     return;
   }
@@ -184,6 +188,7 @@ void Server::recycle(Transaction& tx) noexcept {
     tx.stream_.reset();  // only requests that own their bytes have one
   }
   tx.sent_ = 0;
+  if (FASTERAPI_UNLIKELY(tx.guarded_)) leave_guard(tx);
   tx.state_ = Transaction::State::waiting;
   tx.half_close_ = false;
   if (FASTERAPI_UNLIKELY(tx.client_port_ != -2)) {
@@ -221,7 +226,49 @@ void Server::stop_listening() noexcept {
   for (auto& slot : listeners_) slot->listener.stop();
 }
 
-void Server::accepted(void* self, int fd) noexcept { static_cast<Server*>(self)->adopt(fd); }
+void Server::accepted(void* self, int fd) noexcept {
+  auto* server = static_cast<Server*>(self);
+  if (server->handover_ && server->handover_->offer(fd)) return;
+  server->adopt(fd);
+}
+
+void Server::add_observer(std::function<void(const Transaction&, std::int64_t)> observer) {
+  if (!access_log_) {
+    access_log_ = std::move(observer);
+    return;
+  }
+  access_log_ = [first = std::move(access_log_), second = std::move(observer)](const Transaction& tx,
+                                                                               std::int64_t elapsed) {
+    first(tx, elapsed);
+    second(tx, elapsed);
+  };
+}
+
+void Server::set_guard(std::unique_ptr<Guard> guard) { guard_ = std::move(guard); }
+
+int Server::set_handover(std::unique_ptr<Handover> handover) {
+  handover_ = std::move(handover);
+  return handover_ ? handover_->start() : 0;
+}
+
+void Server::admit(Transaction& tx) noexcept {
+  reactor_->refresh_now();
+  core::Nanos now = reactor_->now();
+  if (const Route* refusal = guard_->check(tx, now)) {
+    tx.route_ = refusal;
+    return;
+  }
+  tx.guarded_ = true;
+  tx.begun_ = now;
+}
+
+void Server::leave_guard(Transaction& tx) noexcept {
+  tx.guarded_ = false;
+  if (!guard_) return;
+  reactor_->refresh_now();
+  core::Nanos now = reactor_->now();
+  guard_->finished(now, now - tx.begun_);
+}
 
 // A full server says so and hangs up; the answer fits any socket buffer. A handshake to say it would cost more
 // than serving the client.
@@ -262,6 +309,7 @@ void Server::adopt(int fd) noexcept {
   if (first_) first_->prev_ = connection;
   first_ = connection;
   ++connection_count_;
+  if (FASTERAPI_UNLIKELY(handover_ != nullptr)) handover_->publish(connection_count_);
   connection->serial_ = ++counters_.connections_accepted;
   if (!connection->start(fd)) reclaim(*connection);
 }
@@ -274,6 +322,7 @@ void Server::reclaim(Connection& connection) noexcept {
   (connection.prev_ ? connection.prev_->next_ : first_) = connection.next_;
   if (connection.next_) connection.next_->prev_ = connection.prev_;
   --connection_count_;
+  if (FASTERAPI_UNLIKELY(handover_ != nullptr)) handover_->publish(connection_count_);
   if (connection.address_key_) {
     auto found = per_address_.find(connection.address_key_);
     if (found != per_address_.end() && --found->second == 0) per_address_.erase(found);
@@ -307,6 +356,7 @@ void Server::run_resumes() noexcept {
 // ---------------------------------------------------------------- end
 
 void Server::drain(std::function<void()> emptied, core::Nanos idle_grace) {
+  if (handover_) handover_->stop();
   // Closing a listening socket resets the clients that wait in its queue.
   for (auto& slot : listeners_)
     for (int i = 0; i < kLastAccepts; ++i) {

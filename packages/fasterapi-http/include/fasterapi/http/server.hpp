@@ -39,9 +39,14 @@ struct WebSocketOptions {
   std::vector<std::string> allowed_origins;
 };
 
+class Guard;     // src/server/guard.hpp
+class Handover;  // src/server/handover.hpp
+class Networks;  // src/peer/networks.hpp
+
 struct ServerOptions {
   Limits limits;
   WebSocketOptions websocket;
+  std::shared_ptr<const Networks> proxy_protocol;  // peers that begin with the PROXY protocol's header; null: none
   std::vector<std::pair<std::string, std::string>> fields;  // of every answer, Server for instance
   bool date_header = true;
   bool redirect_slashes = true;
@@ -86,6 +91,17 @@ class Server {
     access_log_ = std::move(log);
   }
 
+  /// The same, beside what was set before.
+  void add_observer(std::function<void(const Transaction&, std::int64_t elapsed_ns)> observer);
+  /// Peers whose connections begin with the PROXY protocol's header.
+  void set_proxy_protocol(std::shared_ptr<const Networks> peers) { options_.proxy_protocol = std::move(peers); }
+  /// Refuses requests before their handler sees them.
+  void set_guard(std::unique_ptr<Guard> guard);
+  const Guard* guard() const noexcept { return guard_.get(); }
+  /// Gives accepted connections to other workers. After attach().
+  int set_handover(std::unique_ptr<Handover> handover);
+  const Handover* handover() const noexcept { return handover_.get(); }
+
   // ---- running
   void attach(core::Reactor& reactor) noexcept;
   bool attached() const noexcept { return reactor_ != nullptr; }
@@ -127,6 +143,8 @@ class Server {
   void reclaim(Connection& connection) noexcept;
   bool admit(int fd) noexcept;
   void turn_away(int fd) noexcept;
+  void admit(Transaction& transaction) noexcept;
+  void leave_guard(Transaction& transaction) noexcept;
   Transaction* acquire();
   void recycle(Transaction& transaction) noexcept;
   /// Finds the route and its body limit; null for the built-in answers.
@@ -144,6 +162,8 @@ class Server {
   std::function<void(const Transaction&, std::int64_t)> access_log_;
   std::function<void()> emptied_;
   core::Reactor* reactor_ = nullptr;
+  std::unique_ptr<Guard> guard_;
+  std::unique_ptr<Handover> handover_;
   std::vector<std::unique_ptr<ListenerSlot>> listeners_;
   Connection* first_ = nullptr;
   std::size_t connection_count_ = 0;

@@ -54,6 +54,13 @@ class Transaction final : public core::RequestView, public core::Responder {
   /// Address and port apart; port -1 for UNIX sockets. Empty once the client has gone and nobody had asked.
   std::string_view client_host() const noexcept;
   int client_port() const noexcept;
+  /// The client as a trusted proxy names it, for everything that asks from now on.
+  void set_client(std::string_view host, int port) const noexcept;
+  /// The address that the client connected to as the PROXY protocol tells it; false when it told none.
+  bool proxied_server(std::string& host, int& port) const;
+  /// Seconds for a Retry-After, of requests that are refused.
+  std::uint32_t retry_after() const noexcept { return retry_after_; }
+  void set_retry_after(std::uint32_t seconds) noexcept { retry_after_ = seconds; }
   /// Number of the connection, from 1, never used twice by a server; 0 once the client has gone.
   std::uint64_t connection_serial() const noexcept;
   /// The connection's socket, to ask for its addresses; -1 once the client has gone.
@@ -183,6 +190,8 @@ class Transaction final : public core::RequestView, public core::Responder {
   std::uint64_t sent_ = 0;
   std::int64_t begun_ = 0;  // reactor clock at dispatch
   std::uint32_t references_ = 0;
+  std::uint32_t retry_after_ = 0;
+  bool guarded_ = false;  // counts as in flight in the server's guard until it is recycled
   int status_ = 0;
   State state_ = State::waiting;
   Framing framing_ = Framing::none;
