@@ -8,7 +8,7 @@
   python3 dev.py lint [--fix]       ruff
   python3 dev.py format [PATHS]     clang-format and ruff format, in place; by default what git says is changed
   python3 dev.py types              mypy --strict
-  python3 dev.py bench http|loop|pg|mcp|micro [ARGS]   beside installed peers; a table, JSON and a plot
+  python3 dev.py bench http|ws|loop|pg|mcp|micro [ARGS]   beside installed peers; a table, JSON and a plot
   python3 dev.py wheels [--check]   dist/*.whl of all five; --check installs them into empty environments
   python3 dev.py all                what CI does: lint, types, test, wheels --check, demo
   python3 dev.py clean              removes .venv, build/ and dist/
@@ -464,8 +464,8 @@ def command_types(args: list[str]) -> None:
 
 
 def command_bench(args: list[str]) -> None:
-    if not args or args[0] not in ("http", "loop", "pg", "mcp", "micro"):
-        raise Failure("which one? python3 dev.py bench http|loop|pg|mcp|micro")
+    if not args or args[0] not in ("http", "ws", "loop", "pg", "mcp", "micro"):
+        raise Failure("which one? python3 dev.py bench http|ws|loop|pg|mcp|micro")
     build()
     ensure_tools(f"bench-{args[0]}")
     if args[0] == "micro":

@@ -46,10 +46,12 @@ std::vector<Told> decode(const std::uint8_t* data, std::size_t size, std::size_t
       demand(decoder.buffered() <= 2 * limits.max_message_bytes + 256 * 1024, "memory is bounded");
       if (event.kind == ws::Decoder::Kind::none) break;
       demand(event.data.size() <= std::max<std::uint64_t>(limits.max_message_bytes, 125), "the limit holds");
-      // What inflates to too much and to bad text as well fails with 1007 or 1009: which is seen first may depend on
-      // the cut, that it fails may not.
-      const bool either = deflate && event.kind == ws::Decoder::Kind::failure && event.close_code != ws::kProtocolError;
-      told.push_back({event.kind, event.ascii, either ? std::uint16_t{0} : event.close_code, std::string(event.data)});
+      // What inflates to too much and to bad text as well fails with 1007 or 1009: which is seen first may depend
+      // on the cut, that it fails may not.
+      const bool either =
+          deflate && event.kind == ws::Decoder::Kind::failure && event.close_code != ws::kProtocolError;
+      told.push_back(
+          {event.kind, event.ascii, either ? std::uint16_t{0} : event.close_code, std::string(event.data)});
     }
   }
   return told;
@@ -81,7 +83,8 @@ void fuzz_websocket(const std::uint8_t* data, std::size_t size) {
   std::vector<Told> wanted;
   for (const Told& one : whole) {
     if (one.kind != ws::Decoder::Kind::text && one.kind != ws::Decoder::Kind::binary) continue;
-    encoder.message(out, one.kind == ws::Decoder::Kind::text ? ws::Opcode::text : ws::Opcode::binary, one.data, mode);
+    encoder.message(out, one.kind == ws::Decoder::Kind::text ? ws::Opcode::text : ws::Opcode::binary, one.data,
+                    mode);
     wanted.push_back(one);
   }
   if (!wanted.empty()) {

@@ -17,8 +17,8 @@ constexpr std::size_t kInflateStep = 16 * 1024;  // output room asked for at a t
 /// zlib takes sizes as unsigned int.
 constexpr std::size_t kMaxPiece = 1u << 30;
 
-/// A window smaller than 2^15 bounds the memory of a connection, not what a peer may refer to: zlib also finds what
-/// is farther back as long as the same call has put it out. Only peers that break the agreement notice.
+/// A window smaller than 2^15 bounds the memory of a connection, not what a peer may refer to: zlib also finds
+/// what is farther back as long as the same call has put it out. Only peers that break the agreement notice.
 class ZInflater final : public Inflater {
  public:
   explicit ZInflater(int bits) : bits(bits) {

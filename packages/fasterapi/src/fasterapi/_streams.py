@@ -12,6 +12,7 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
+from contextlib import aclosing
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
@@ -21,7 +22,7 @@ from .concurrency import iterate_in_threadpool
 from .encoders import json_text, jsonable_encoder
 from .exceptions import ResponseValidationError
 from .responses import Response, StreamingResponse
-from .sse import KEEP_ALIVE, PING_SECONDS, ServerSentEvent, format_event
+from .sse import KEEP_ALIVE, PING_SECONDS, ServerSentEvent, format_sse_event
 
 StreamKind = Literal["jsonl", "sse", "raw"]
 
@@ -47,40 +48,65 @@ def _item_text(item: Any, field: Field | None) -> str:
     return field.adapter.dump_json(value, by_alias=True).decode()
 
 
-async def _items(source: Any) -> AsyncIterator[Any]:
+async def _items(source: Any) -> AsyncGenerator[Any, None]:
     if inspect.isasyncgen(source) or isinstance(source, AsyncIterable):
-        async for item in source:
-            yield item
+        try:
+            async for item in source:
+                yield item
+        finally:
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()  # at once, when the client has left
     else:
         async for item in iterate_in_threadpool(source):
             yield item
 
 
 async def _json_lines(source: Any, field: Field | None) -> AsyncIterator[bytes]:
-    async for item in _items(source):
-        yield _item_text(item, field).encode() + b"\n"
+    async with aclosing(_items(source)) as items:
+        async for item in items:
+            yield _item_text(item, field).encode() + b"\n"
+
+
+_END = object()
+
+
+async def _produce(source: Any, field: Field | None, slot: asyncio.Queue[Any]) -> None:
+    """Run the handler's generator in one task of its own from its first to its last step: cancel scopes and
+    timeouts around a ``yield`` need that.
+    """
+    last: Any = _END
+    try:
+        async with aclosing(_items(source)) as items:
+            async for item in items:
+                if isinstance(item, ServerSentEvent):
+                    await slot.put(item.encode())
+                else:
+                    await slot.put(format_sse_event(data_str=_item_text(item, field)))
+    except Exception as exc:
+        last = exc
+    await slot.put(last)
 
 
 async def _events(source: Any, field: Field | None) -> AsyncIterator[bytes]:
-    iterator = _items(source)
-    pending: asyncio.Task[Any] | None = None
+    slot: asyncio.Queue[Any] = asyncio.Queue(1)
+    producer = asyncio.create_task(_produce(source, field, slot))
     try:
         while True:
-            pending = asyncio.ensure_future(anext(iterator))
-            while not (await asyncio.wait({pending}, timeout=PING_SECONDS))[0]:
-                # Nothing to say for a while: a comment keeps proxies from closing the connection.
-                yield KEEP_ALIVE
             try:
-                item = pending.result()
-            except StopAsyncIteration:
+                async with asyncio.timeout(PING_SECONDS):
+                    piece = await slot.get()
+            except TimeoutError:
+                # Nothing to say for a while: a comment keeps proxies from closing the connection.
+                piece = KEEP_ALIVE
+            if piece is _END:
                 return
-            if isinstance(item, ServerSentEvent):
-                yield item.encode()
-            else:
-                yield format_event(data=_item_text(item, field))
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
     finally:
-        if pending is not None and not pending.done():
-            pending.cancel()
+        if not producer.done():
+            producer.cancel()  # the client has left
+            await asyncio.wait({producer})
 
 
 def stream_response(
@@ -100,5 +126,6 @@ def stream_response(
 
 async def pieces(source: Any) -> AsyncGenerator[Any, None]:
     """Iterate a response body of either kind: plain iterables run in the thread pool."""
-    async for item in _items(source):
-        yield item
+    async with aclosing(_items(source)) as items:
+        async for item in items:
+            yield item

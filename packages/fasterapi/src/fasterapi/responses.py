@@ -6,9 +6,11 @@ them as they are, and each is also an ASGI application for everything that runs 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat as stat_module
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import Any
 
 import fasterapi_http as _http
@@ -67,25 +69,51 @@ class StreamingResponse(Response, _http.StreamingResponse):
     """A body produced piece by piece by an iterable or async iterable of bytes or text."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from ._streams import pieces
-
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        source = pieces(self.body_iterator)
-        try:
-            async for piece in source:
-                data = piece.encode(self.charset) if isinstance(piece, str) else bytes(piece)
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-        finally:
-            await source.aclose()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._stream(
+            "websocket.http.response" if scope["type"] == "websocket" else "http.response", send
+        )
         if self.background is not None:
             await self.background()
+
+    async def _stream(self, kind: str, send: Send) -> None:
+        from ._streams import pieces
+
+        await send({"type": f"{kind}.start", "status": self.status_code, "headers": self.raw_headers})
+        async with aclosing(pieces(self.body_iterator)) as source:
+            async for piece in source:
+                data = piece.encode(self.charset) if isinstance(piece, str) else bytes(piece)
+                await send({"type": f"{kind}.body", "body": data, "more_body": True})
+        await send({"type": f"{kind}.body", "body": b"", "more_body": False})
+
+
+async def _client_left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 class EventSourceResponse(StreamingResponse):
     """A stream of server-sent events; use it as ``response_class`` of a handler that yields."""
 
     media_type = "text/event-stream"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        # Such streams are idle most of the time: that the client has left is heard, not found out by sending.
+        stream = asyncio.ensure_future(self._stream("http.response", send))
+        watch = asyncio.ensure_future(_client_left(receive))
+        try:
+            await asyncio.wait({stream, watch}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watch.cancel()
+            if not stream.done():
+                stream.cancel()
+            await asyncio.wait({stream, watch})
+        if not stream.cancelled():
+            stream.result()
+        if self.background is not None:
+            await self.background()
 
 
 class FileResponse(Response, _http.FileResponse):
