@@ -31,8 +31,11 @@ def framework(module: Any) -> Any:
 
     async def echo(websocket: Any) -> None:
         await websocket.accept()
-        while True:
-            await websocket.send_text(await websocket.receive_text())
+        try:
+            while True:
+                await websocket.send_text(await websocket.receive_text())
+        except module.WebSocketDisconnect:  # the load ends without a word
+            pass
 
     echo.__annotations__["websocket"] = module.WebSocket
     api.get("/up")(up)
