@@ -225,7 +225,7 @@ PyObject* length_error(bool longer) noexcept {
   return nullptr;
 }
 
-bool begin_stream(Exchange* self) noexcept {
+bool begin_stream(Exchange* self, bool identity) noexcept {
   try {
     std::vector<HeaderField> fields;
     for (const auto& [name, value] : self->head->fields) fields.push_back({name, value});
@@ -234,7 +234,8 @@ bool begin_stream(Exchange* self) noexcept {
       char* end = std::to_chars(digits, digits + sizeof digits, self->length).ptr;
       fields.push_back({"content-length", {digits, static_cast<std::size_t>(end - digits)}});
     }
-    self->tx->start(self->head->status, {}, fields);
+    identity ? self->tx->start_identity(self->head->status, {}, fields)
+             : self->tx->start(self->head->status, {}, fields);
     return true;
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();

@@ -35,7 +35,7 @@ inline PyObject* item(PyObject* message, PyObject* key) noexcept { return PyDict
 /// The transaction is done with: whoever waits hears it.
 void detach(Exchange* self) noexcept;
 /// Starts an answer whose pieces follow, or that has to say a length that its body does not show.
-bool begin_stream(Exchange* self) noexcept;
+bool begin_stream(Exchange* self, bool identity = false) noexcept;  // identity: not to be compressed
 /// After a piece was written: ends the answer, or the awaitable that lets the client catch up.
 PyObject* after_piece(Exchange* self, bool roomy, bool more) noexcept;
 PyObject* length_error(bool longer) noexcept;

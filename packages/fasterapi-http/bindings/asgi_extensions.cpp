@@ -62,7 +62,7 @@ PyObject* send_piece(Exchange* self, int descriptor, std::uint64_t offset, std::
   self->sent += size;
   if (!tx.started()) {
     if (self->close) tx.close_after();
-    if (!begin_stream(self)) {
+    if (!begin_stream(self, true)) {
       ::close(descriptor);
       return nullptr;
     }

@@ -47,6 +47,34 @@ Limits limits_from(nb::dict values) {
   return limits;
 }
 
+CompressionOptions compression_from(nb::dict values) {
+  CompressionOptions options;
+  for (nb::handle item : nb::cast<nb::sequence>(values["codings"])) {
+    const auto name = nb::cast<std::string>(item);
+    Coding found = Coding::identity;
+    for (Coding coding : {Coding::gzip, Coding::br, Coding::zstd})
+      if (coding_name(coding) == name) found = coding;
+    if (found == Coding::identity) raise(PyExc_ValueError, "'" + name + "' is no content coding: gzip, br or zstd");
+    if (!coding_available(found))
+      raise(PyExc_RuntimeError, "this build of fasterapi-http has no " + name +
+                                    ": it was built without the library (libbrotli-dev, libzstd-dev)");
+    options.codings.push_back(found);
+  }
+  options.minimum_size = nb::cast<std::uint64_t>(values["minimum_size"]);
+  options.maximum_size = nb::cast<std::uint64_t>(values["maximum_size"]);
+  auto level = [&](const char* name, int lowest, int highest) {
+    const int value = nb::cast<int>(values[name]);
+    if (value < lowest || value > highest)
+      raise(PyExc_ValueError, std::string(name) + " must be from " + std::to_string(lowest) + " to " +
+                                  std::to_string(highest));
+    return value;
+  };
+  options.gzip_level = level("gzip_level", 1, 9);
+  options.br_level = level("br_level", 0, 11);
+  options.zstd_level = level("zstd_level", 1, 19);
+  return options;
+}
+
 template <class Enum>
 Enum one_of(std::string_view text, std::initializer_list<std::pair<const char*, Enum>> choices, const char* what) {
   std::string known;
@@ -292,7 +320,8 @@ void bind_server(nb::module_& module) {
           "__init__",
           [](PyServer* self, nb::dict limits, nb::object headers, bool date_header, bool redirect_slashes,
              std::string_view order, bool ws_per_message_deflate, int ws_deflate_window,
-             std::vector<std::string> ws_allowed_origins, const NativeTls* tls) {
+             std::vector<std::string> ws_allowed_origins, const NativeTls* tls, nb::object compression,
+             bool decode_requests) {
             ServerOptions options;
             options.limits = limits_from(limits);
             options.fields = fields_from(headers);
@@ -303,6 +332,8 @@ void bind_server(nb::module_& module) {
                 "order");
             if (ws_deflate_window && (ws_deflate_window < 9 || ws_deflate_window > 15))
               raise(PyExc_ValueError, "ws_deflate_window is 0 or from 9 to 15");
+            if (!compression.is_none()) options.compression = compression_from(nb::cast<nb::dict>(compression));
+            options.decode_requests = decode_requests;
             options.websocket.deflate = ws_per_message_deflate;
             options.websocket.deflate_window_bits = ws_deflate_window;
             options.websocket.allowed_origins = std::move(ws_allowed_origins);
@@ -311,7 +342,8 @@ void bind_server(nb::module_& module) {
           },
           nb::arg("limits"), nb::arg("headers"), nb::arg("date_header"), nb::arg("redirect_slashes"),
           nb::arg("order"), nb::arg("ws_per_message_deflate"), nb::arg("ws_deflate_window"),
-          nb::arg("ws_allowed_origins"), nb::arg("tls").none())
+          nb::arg("ws_allowed_origins"), nb::arg("tls").none(),
+          nb::arg("compression").none(), nb::arg("decode_requests"))
       .def("_bind", [](nb::handle self) { nb::cast<PyServer&>(self).self = self.ptr(); })
       .def("_add_route", &add_route, nb::arg("methods"), nb::arg("path"), nb::arg("endpoint"), nb::arg("mode"),
            nb::arg("args"), nb::arg("status"), nb::arg("media_type"), nb::arg("encode"), nb::arg("headers"),
@@ -417,6 +449,13 @@ NB_MODULE(_http, module) {
   py::bind_operations(module);
   module.def("configure", &py::configure);
   module.def("limit_table", &py::limit_table);
+  module.def("available_codings", [] {
+    nb::list names;
+    using fasterapi::http::Coding;
+    for (Coding coding : {Coding::br, Coding::zstd, Coding::gzip})
+      if (fasterapi::http::coding_available(coding)) names.append(fasterapi::http::coding_name(coding));
+    return names;
+  });
   module.def("simd_tier", [] { return fasterapi::http::simd_tier(); });
   py::bind_files(module);
   py::bind_forms(module);

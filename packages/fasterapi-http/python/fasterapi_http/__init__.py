@@ -13,6 +13,7 @@ _core.require_abi(_build.CORE_ABI, "fasterapi-http " + _build.VERSION)
 import uuid as _uuid  # noqa: E402
 
 from . import _cookies, _http  # noqa: E402
+from ._compression import Compression  # noqa: E402
 from ._config import Config, ConfigError  # noqa: E402
 from ._datastructures import URL, Address, State  # noqa: E402
 from ._embed import serve_endpoint, serve_endpoint_blocking  # noqa: E402
@@ -77,6 +78,7 @@ __all__ = [
     "Address",
     "Certificate",
     "ClientDisconnect",
+    "Compression",
     "Config",
     "ConfigError",
     "FileResponse",

@@ -34,6 +34,8 @@ class Limits:
     """Before the minimum rate of a body counts [408]."""
     min_body_bytes_per_second: int = 1024
     """Average rate of a request body [408]."""
+    max_inflate_ratio: int = 100
+    """How many times larger a decoded request body may be than what was sent, above 64 KiB [413]."""
     body_window_bytes: int = 64 * 1024
     """A streamed request body is read ahead of its reader by this much; shorter bodies are read whole first."""
     max_discard_bytes: int = 64 * 1024

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ._http import NativeServer, NativeTls, Request, Response
 from ._http import add_static_directory as _add_static_directory
+from ._compression import Compression
 from ._limits import Limits
 from ._logs import writes_itself
 from ._sockets import bind_tcp, bind_unix
@@ -95,6 +96,9 @@ class Server(NativeServer):
     routes wins: the first registered, or the most specific (conflicts are then errors). With ``tls`` every connection
     is HTTPS; raises TlsError when the certificates cannot be used.
 
+    ``compression`` (True, or a Compression) compresses answers by what the client accepts. ``decode_requests`` decodes
+    request bodies that are compressed, within max_body_bytes and max_inflate_ratio.
+
     WebSocket handshakes go to the ASGI application ``websocket`` (default: ``asgi``), whatever their path. With
     ``ws_per_message_deflate`` messages are compressed for clients that offer it; ``ws_deflate_window`` 0 shares the
     windows between connections, 9 to 15 gives each its own of so many bits. Handshakes that carry cookies must come
@@ -119,6 +123,8 @@ class Server(NativeServer):
         ws_deflate_window: int = 0,
         ws_allowed_origins: Sequence[str] = (),
         tls: TlsOptions | None = None,
+        compression: Compression | bool = False,
+        decode_requests: bool = False,
     ) -> None:
         self.config = config
         self.ready = True
@@ -147,6 +153,10 @@ class Server(NativeServer):
             ws_per_message_deflate=ws_per_message_deflate,
             ws_deflate_window=ws_deflate_window,
             ws_allowed_origins=list(ws_allowed_origins),
+            compression=(Compression() if compression is True else compression).native()
+            if compression
+            else None,
+            decode_requests=decode_requests,
             tls=self._tls,
         )
         self._bind()

@@ -146,6 +146,7 @@ std::size_t Connection::process(const char* data, std::size_t size) {
         }
         return at;
       }
+      if (FASTERAPI_UNLIKELY(server_.options_.decode_requests) && !decode_body()) return size;
     }
     if (!dispatch()) return at;
     if (FASTERAPI_UNLIKELY(at < size && blocked())) return at;

@@ -75,6 +75,8 @@ class Connection final : public core::StreamHandler {
   void feed_tunnel(char* data, std::size_t size) noexcept;
   std::size_t read_body(const char* data, std::size_t size, bool& complete);
   bool streams() const noexcept;
+  /// The body without its content coding. False when it was refused.
+  bool decode_body();
   std::uint64_t max_body(const Transaction& transaction) const noexcept;
   /// Starts the handler of a body that streams.
   void dispatch_upload();

@@ -9,6 +9,7 @@
 #include <new>
 
 #include <fasterapi/core/platform.hpp>
+#include <fasterapi/http/compression.hpp>
 #include <fasterapi/http/server.hpp>
 
 #include "body_stream.hpp"
@@ -148,6 +149,7 @@ std::size_t Transaction::unsent() const noexcept { return connection_ ? connecti
 
 void Transaction::respond(const HeadTemplate& template_, std::string_view body) noexcept {
   if (FASTERAPI_UNLIKELY(state_ != State::waiting)) return;
+  if (FASTERAPI_UNLIKELY(server_->compression_ != nullptr) && respond_coded(template_, body)) return;
   status_ = template_.status();
   if (FASTERAPI_LIKELY(reachable())) {
     core::Stream& stream = connection_->stream_;
@@ -179,6 +181,10 @@ void Transaction::respond(const HeadTemplate& template_, std::string_view body) 
 
 void Transaction::respond_from(const HeadTemplate& template_, core::StreamSource body) noexcept {
   bool given = false;
+  if (body.data && server_->compression_ && respond_coded(template_, {body.data, body.size})) {
+    if (body.release) body.release(body.arg);
+    return;
+  }
   if (state_ == State::waiting) {
     status_ = template_.status();
     if (reachable()) {
@@ -252,12 +258,10 @@ void Transaction::start(int status, std::string_view content_type, std::span<con
   if (!reachable()) return;
   try {
     HeadTemplate template_ = server_->make_head(status, content_type, fields);
-    core::OutBuffer& out = connection_->stream_.out();
-    out.append(template_.fields());
-    if (framing_ == Framing::chunked) out.append("transfer-encoding: chunked\r\n");
-    if (persistence_ == Persistence::close) out.append("connection: close\r\n");
-    if (persistence_ == Persistence::keep_alive) out.append("connection: keep-alive\r\n");
-    out.append(server_->head_tail());
+    std::string coded;
+    if (FASTERAPI_UNLIKELY(server_->compression_ != nullptr) && !identity_only_)
+      coded = code_stream(template_.fields(), has_length);
+    put_head(coded.empty() ? template_.fields() : std::string_view(coded));
     if (head_only()) framing_ = Framing::none;
   } catch (const std::bad_alloc&) {
     connection_->out_of_memory();
@@ -302,6 +306,19 @@ bool Transaction::close_chunk(std::uint64_t size) {
 }
 
 bool Transaction::write(std::string_view chunk) noexcept {
+  if (FASTERAPI_LIKELY(!encoder_) || chunk.empty()) return write_plain(chunk);
+  core::OutBuffer coded;
+  try {
+    if (encoder_->encode(chunk, Encoder::Flush::sync, coded)) return write_plain(coded.view());
+  } catch (const std::bad_alloc&) {
+    if (reachable()) connection_->out_of_memory();
+    return true;
+  }
+  abort();
+  return true;
+}
+
+bool Transaction::write_plain(std::string_view chunk) noexcept {
   if (state_ != State::streaming || !reachable()) return true;
   if (chunk.empty() || framing_ == Framing::none) {
     if (!connection_->dispatching_) connection_->flush();  // at least the head
@@ -319,6 +336,7 @@ bool Transaction::write(std::string_view chunk) noexcept {
 
 bool Transaction::write_from(core::StreamSource chunk) noexcept {
   const std::uint64_t size = chunk.size;
+  if (FASTERAPI_UNLIKELY(encoder_ != nullptr)) return write_source_coded(chunk);
   try {
     if (state_ != State::streaming || !reachable() || size == 0 || framing_ == Framing::none ||
         !open_chunk(size)) {
@@ -337,6 +355,18 @@ void Transaction::finish() noexcept { finish({}); }
 
 void Transaction::finish(std::span<const HeaderField> trailers) noexcept {
   if (state_ != State::streaming) return;
+  if (FASTERAPI_UNLIKELY(encoder_ != nullptr)) {
+    core::OutBuffer coded;
+    bool good = false;
+    try {
+      good = encoder_->encode({}, Encoder::Flush::finish, coded);
+    } catch (const std::bad_alloc&) {
+    }
+    encoder_.reset();
+    if (!good) return abort();
+    write_plain(coded.view());
+    if (state_ != State::streaming) return;
+  }
   if (framing_ == Framing::length && remaining_ != 0) return abort();
   if (framing_ == Framing::chunked && reachable()) {
     try {
@@ -361,6 +391,7 @@ void Transaction::abort() noexcept {
   state_ = State::answered;
   disconnect_ = nullptr;
   drained_ = nullptr;
+  encoder_.reset();
   if (!reachable()) return;
   connection_->flush();
   if (reachable()) connection_->abort(ECONNABORTED);

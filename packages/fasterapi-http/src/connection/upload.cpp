@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <fasterapi/core/platform.hpp>
+#include <fasterapi/http/compression.hpp>
 #include <fasterapi/http/server.hpp>
 
 #include "body_stream.hpp"
@@ -28,8 +29,38 @@ std::uint64_t Connection::max_body(const Transaction& tx) const noexcept {
 bool Connection::streams() const noexcept {
   const Transaction& tx = *incoming_;
   if (!tx.route_ || !tx.route_->stream_body) return false;
+  if (server_.options().decode_requests && tx.head.find("content-encoding").data()) return false;
   // A short body is worth waiting for: the handler then finds it whole, and a slow client never starts one.
   return tx.head.chunked || tx.head.expect_continue || tx.head.content_length > server_.limits().body_window_bytes;
+}
+
+bool Connection::decode_body() {
+  Transaction& tx = *incoming_;
+  std::string_view name = tx.head.find("content-encoding");
+  if (!name.data() || equals_lower(name, "identity")) return true;
+  Coding coding = Coding::identity;
+  for (Coding known : {Coding::gzip, Coding::br, Coding::zstd})
+    if (coding_available(known) && equals_lower(name, coding_name(known))) coding = known;
+  if (coding == Coding::identity) {  // also several codings one over the other
+    refuse(415, "http.unsupported_coding", "The content coding of the request body is not supported.");
+    return false;
+  }
+  tx.own();
+  core::OutBuffer decoded;
+  decoded.append(tx.storage_.view().substr(0, tx.stored_head_));
+  bool too_large = false;
+  if (!decode_message(coding, tx.body_, max_body(tx), server_.limits().max_inflate_ratio, decoded, too_large)) {
+    if (too_large)
+      refuse(kBodyTooLarge);
+    else
+      refuse(400, "http.bad_coding", "The request body is not what its content coding says.");
+    return false;
+  }
+  decoded.reserve(kReadPadding);
+  tx.storage_ = std::move(decoded);
+  tx.rebase();
+  tx.body_ = tx.storage_.view().substr(tx.stored_head_);
+  return true;
 }
 
 void Connection::dispatch_upload() {

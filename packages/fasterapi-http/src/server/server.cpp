@@ -60,6 +60,7 @@ Server::Server(ServerOptions options)
       routes_(options_.order),
       resume_work_([](void* self) noexcept { static_cast<Server*>(self)->run_resumes(); }, this) {
   options_.limits = clamped(options_.limits);
+  if (options_.compression.enabled()) compression_ = &options_.compression;
   for (const auto& [name, value] : options_.fields) own_fields_ += name + ": " + value + "\r\n";
 }
 
@@ -185,6 +186,7 @@ void Server::recycle(Transaction& tx) noexcept {
     tx.owned_ = false;
     tx.storage_.clear();
     tx.storage_.shrink(kKeptStorage);
+    tx.encoder_.reset();
     tx.stream_.reset();  // only requests that own their bytes have one
   }
   tx.sent_ = 0;

@@ -27,6 +27,7 @@ inline constexpr std::uint32_t kMaxFields = 100;           // hard cap of header
   X(tls_handshake_timeout_ms,    10'000,     "ms",         0, "http.tls_handshake_timeout",  "limits_tls_handshake") \
   X(body_grace_ms,               5'000,      "ms",       408, "http.body_timeout",            "limits_slow_body") \
   X(min_body_bytes_per_second,   1 * kKiB,   "bytes/s",  408, "http.body_timeout",            "limits_slow_body") \
+  X(max_inflate_ratio,           100,        "times",    413, "http.body_too_large",          "limits_inflate_ratio") \
   X(body_window_bytes,           64 * kKiB,  "bytes",      0, "http.body_window",             "limits_body_window") \
   X(max_discard_bytes,           64 * kKiB,  "bytes",      0, "http.body_unread",             "limits_discard_bytes") \
   X(write_stall_ms,              30'000,     "ms",         0, "http.write_stall",             "limits_slow_reader") \

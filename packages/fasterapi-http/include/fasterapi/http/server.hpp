@@ -15,6 +15,7 @@
 
 #include <fasterapi/core/reactor.hpp>
 #include <fasterapi/core/stream.hpp>
+#include <fasterapi/http/compression.hpp>
 #include <fasterapi/http/limits.hpp>
 #include <fasterapi/http/response_head.hpp>
 #include <fasterapi/http/router.hpp>
@@ -51,6 +52,8 @@ struct ServerOptions {
   bool date_header = true;
   bool redirect_slashes = true;
   RouteOrder order = RouteOrder::registration;
+  CompressionOptions compression;  // off
+  bool decode_requests = false;    // bodies with a Content-Encoding are decoded before the handler starts
   std::shared_ptr<core::TlsContext> tls;  // of a server: every connection is TLS
 };
 
@@ -126,6 +129,8 @@ class Server {
   const ServerOptions& options() const noexcept { return options_; }
   bool secure() const noexcept { return options_.tls != nullptr; }
   const RouteTable& routes() const noexcept { return routes_; }
+  /// Null when answers are not compressed.
+  const CompressionOptions* compression() const noexcept { return compression_; }
   /// The end of a head: date line and empty line.
   std::string_view head_tail() noexcept {
     return options_.date_header ? date_.tail(reactor_->now()) : std::string_view{"\r\n"};
@@ -175,6 +180,7 @@ class Server {
   std::vector<Connection*> resumes_, resuming_;
   core::Deferred resume_work_;
   DateCache date_;
+  const CompressionOptions* compression_ = nullptr;
   ServerCounters counters_;
   core::Nanos idle_grace_ = 0;  // of draining
   bool draining_ = false;

@@ -27,6 +27,7 @@ class TlsSession;
 namespace fasterapi::http {
 
 class Connection;
+class Encoder;
 class Server;
 class Tunnel;
 struct Route;
@@ -103,6 +104,8 @@ class Transaction final : public core::RequestView, public core::Responder {
   /// Streamed: a content-length among `fields` makes the body that long, else it is chunked (HTTP/1.1) or ends
   /// with the connection (HTTP/1.0).
   void start(int status, std::string_view content_type, std::span<const HeaderField> fields) noexcept override;
+  /// The same for a body that is not to be compressed.
+  void start_identity(int status, std::string_view content_type, std::span<const HeaderField> fields) noexcept;
   bool write(std::string_view chunk) noexcept override;
   bool write_from(core::StreamSource chunk) noexcept;
   void finish() noexcept override;
@@ -154,6 +157,9 @@ class Transaction final : public core::RequestView, public core::Responder {
   struct BodyStreamEnd {
     void operator()(BodyStream* stream) const noexcept;
   };
+  struct EncoderEnd {
+    void operator()(Encoder* encoder) const noexcept;
+  };
   enum class State : std::uint8_t { waiting, streaming, answered };
   enum class Framing : std::uint8_t { none, chunked, length, until_close };
 
@@ -163,6 +169,13 @@ class Transaction final : public core::RequestView, public core::Responder {
   void complete() noexcept;
   bool reachable() const noexcept;
   void put_body(std::string_view bytes) noexcept;
+  void put_head(std::string_view fields);
+  /// Answers with a compressed body, or with a head that says there might be one; false: as if compression were off.
+  bool respond_coded(const HeadTemplate& head, std::string_view body) noexcept;
+  bool write_plain(std::string_view chunk) noexcept;
+  bool write_source_coded(core::StreamSource chunk) noexcept;
+  /// Sets the coder up; the changed head, or "" when nothing changes.
+  std::string code_stream(std::string_view fields, bool has_length);
   /// What precedes and follows a piece of the body; false when nothing of it is to be sent.
   bool open_chunk(std::uint64_t size);
   bool close_chunk(std::uint64_t size);
@@ -184,6 +197,7 @@ class Transaction final : public core::RequestView, public core::Responder {
   Callback drained_ = nullptr;
   void* drained_arg_ = nullptr;
   std::unique_ptr<BodyStream, BodyStreamEnd> stream_;
+  std::unique_ptr<Encoder, EncoderEnd> encoder_;  // of a streamed answer that is compressed
   core::OutBuffer storage_;  // head, then body, when the bytes are ours
   std::size_t stored_head_ = 0;
   std::uint64_t remaining_ = 0;  // Framing::length: bytes still to be written
@@ -198,6 +212,7 @@ class Transaction final : public core::RequestView, public core::Responder {
   Persistence persistence_ = Persistence::implied;
   bool owned_ = false;
   bool half_close_ = false;
+  bool identity_only_ = false;  // during start_identity()
   mutable std::int32_t client_port_ = -2;  // -2: not asked yet
   mutable std::string client_host_, client_text_;
   mutable std::vector<HeaderField> fields_;
