@@ -185,11 +185,14 @@ def missing_packages(extra: Sequence[str] = ()) -> list[str]:
     headers = {
         "libssl-dev": "openssl/ssl.h",
         "zlib1g-dev": "zlib.h",
+        "libbrotli-dev": "brotli/encode.h",
+        "libzstd-dev": "zstd.h",
         f"python3.{sys.version_info[1]}-dev": "Python.h",
         "libgtest-dev": "gtest/gtest.h",
         "libbenchmark-dev": "benchmark/benchmark.h",
     }
-    wanted = [name for name in headers if name.startswith(("libssl", "zlib", "python")) or name in extra]
+    always = ("libssl", "zlib", "libbrotli", "libzstd", "python")
+    wanted = [name for name in headers if name.startswith(always) or name in extra]
     flag = f"-I{sysconfig.get_path('include')}"
     need = ["g++", *wanted] if compiler() is None else []
     if not need:

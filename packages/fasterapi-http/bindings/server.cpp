@@ -54,7 +54,8 @@ CompressionOptions compression_from(nb::dict values) {
     Coding found = Coding::identity;
     for (Coding coding : {Coding::gzip, Coding::br, Coding::zstd})
       if (coding_name(coding) == name) found = coding;
-    if (found == Coding::identity) raise(PyExc_ValueError, "'" + name + "' is no content coding: gzip, br or zstd");
+    if (found == Coding::identity)
+      raise(PyExc_ValueError, "'" + name + "' is no content coding: gzip, br or zstd");
     if (!coding_available(found))
       raise(PyExc_RuntimeError, "this build of fasterapi-http has no " + name +
                                     ": it was built without the library (libbrotli-dev, libzstd-dev)");
@@ -65,8 +66,8 @@ CompressionOptions compression_from(nb::dict values) {
   auto level = [&](const char* name, int lowest, int highest) {
     const int value = nb::cast<int>(values[name]);
     if (value < lowest || value > highest)
-      raise(PyExc_ValueError, std::string(name) + " must be from " + std::to_string(lowest) + " to " +
-                                  std::to_string(highest));
+      raise(PyExc_ValueError,
+            std::string(name) + " must be from " + std::to_string(lowest) + " to " + std::to_string(highest));
     return value;
   };
   options.gzip_level = level("gzip_level", 1, 9);
@@ -342,8 +343,8 @@ void bind_server(nb::module_& module) {
           },
           nb::arg("limits"), nb::arg("headers"), nb::arg("date_header"), nb::arg("redirect_slashes"),
           nb::arg("order"), nb::arg("ws_per_message_deflate"), nb::arg("ws_deflate_window"),
-          nb::arg("ws_allowed_origins"), nb::arg("tls").none(),
-          nb::arg("compression").none(), nb::arg("decode_requests"))
+          nb::arg("ws_allowed_origins"), nb::arg("tls").none(), nb::arg("compression").none(),
+          nb::arg("decode_requests"))
       .def("_bind", [](nb::handle self) { nb::cast<PyServer&>(self).self = self.ptr(); })
       .def("_add_route", &add_route, nb::arg("methods"), nb::arg("path"), nb::arg("endpoint"), nb::arg("mode"),
            nb::arg("args"), nb::arg("status"), nb::arg("media_type"), nb::arg("encode"), nb::arg("headers"),

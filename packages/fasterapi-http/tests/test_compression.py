@@ -140,7 +140,9 @@ def test_head_has_the_fields_of_get(ask: Any) -> None:
 
 def test_http_1_0_gets_a_stream_to_the_end_of_the_connection(serve: Any) -> None:
     async def stream() -> StreamingResponse:
-        return StreamingResponse(iter([TEXT]), media_type="text/plain", headers={"content-length": str(len(TEXT))})
+        return StreamingResponse(
+            iter([TEXT]), media_type="text/plain", headers={"content-length": str(len(TEXT))}
+        )
 
     running = serve(lambda s: s.add_route(["GET"], "/", stream, mode="async"), compression=True)
     with running.connect() as client:
@@ -252,7 +254,9 @@ def post(serve: Any) -> Callable[..., Any]:
         return {"size": len(await request.body())}
 
     def setup(server: Server) -> None:
-        server.add_route(["POST"], "/{x}/size", size, mode="async", args=[("body_bytes", None, None, True, None)])
+        server.add_route(
+            ["POST"], "/{x}/size", size, mode="async", args=[("body_bytes", None, None, True, None)]
+        )
         request = [("request", None, None, True, None)]
         server.add_route(["POST"], "/stream", streamed, mode="async", args=request, stream_body=True)
 
@@ -307,7 +311,9 @@ def test_requests_are_not_decoded_by_default(serve: Any) -> None:
         return len(body)
 
     running = serve(
-        lambda s: s.add_route(["POST"], "/", size, mode="async", args=[("body_bytes", None, None, True, None)])
+        lambda s: s.add_route(
+            ["POST"], "/", size, mode="async", args=[("body_bytes", None, None, True, None)]
+        )
     )
     body = gzip.compress(TEXT)
     assert running.get("/", "POST", body, "Content-Encoding: gzip\r\n").json() == len(body)

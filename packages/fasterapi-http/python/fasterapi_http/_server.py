@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal
 
+from ._compression import Compression
 from ._http import NativeServer, NativeTls, Request, Response
 from ._http import add_static_directory as _add_static_directory
-from ._compression import Compression
 from ._limits import Limits
 from ._logs import writes_itself
 from ._sockets import bind_tcp, bind_unix

@@ -137,7 +137,8 @@ bool inflate_gzip(std::string_view input, Budget& budget, core::OutBuffer& out) 
     stream.avail_out = kStep;
     result = ::inflate(&stream, Z_NO_FLUSH);
     out.commit(at + (kStep - stream.avail_out));
-    good = (result == Z_OK || result == Z_STREAM_END) && budget.allows(out.size() - start, input.size() - stream.avail_in);
+    good = (result == Z_OK || result == Z_STREAM_END) &&
+           budget.allows(out.size() - start, input.size() - stream.avail_in);
     if (result == Z_OK && stream.avail_in == 0 && stream.avail_out) good = false;  // it ends too early
   }
   good = good && stream.avail_in == 0;  // one member, and nothing behind it

@@ -39,9 +39,9 @@ bool worth_it(std::string_view type) noexcept {
   if (name == "text/event-stream") return false;  // small pieces that must not wait for one another
   if (name.starts_with("text/") || name.ends_with("+json") || name.ends_with("+xml")) return true;
   for (std::string_view known :
-       {"application/json", "application/javascript", "application/xml", "application/wasm", "application/x-ndjson",
-        "application/jsonl", "application/manifest+json", "application/x-javascript", "font/ttf", "font/otf",
-        "image/bmp", "image/x-icon"})
+       {"application/json", "application/javascript", "application/xml", "application/wasm",
+        "application/x-ndjson", "application/jsonl", "application/manifest+json", "application/x-javascript",
+        "font/ttf", "font/otf", "image/bmp", "image/x-icon"})
     if (name == known) return true;
   return false;
 }

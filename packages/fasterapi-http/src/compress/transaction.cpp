@@ -47,7 +47,8 @@ bool Transaction::respond_coded(const HeadTemplate& template_, std::string_view 
     }
     status_ = template_.status();
     std::string fields = coded_head(template_.fields(), coding);
-    if (!head_only() || coding == Coding::identity) fields += "content-length: " + std::to_string(body.size()) + "\r\n";
+    if (!head_only() || coding == Coding::identity)
+      fields += "content-length: " + std::to_string(body.size()) + "\r\n";
     framing_ = Framing::length;
     put_head(fields);
     if (!head_only()) {

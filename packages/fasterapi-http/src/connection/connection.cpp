@@ -516,7 +516,8 @@ void Connection::retire() noexcept {
     return end_after_flush();
   }
   // Serial numbers are spread over the second half of the grace, so that clients do not all come back at once.
-  grace = grace / 2 + static_cast<Nanos>(serial_ * 0x9E3779B97F4A7C15ull % static_cast<std::uint64_t>(grace / 2 + 1));
+  grace =
+      grace / 2 + static_cast<Nanos>(serial_ * 0x9E3779B97F4A7C15ull % static_cast<std::uint64_t>(grace / 2 + 1));
   const Limits& limits = server_.limits();
   Nanos patience = static_cast<Nanos>(received_ ? limits.keep_alive_ms : limits.header_timeout_ms) * kMillisecond;
   since_ = server_.reactor().now() + grace - patience;  // due in `grace`

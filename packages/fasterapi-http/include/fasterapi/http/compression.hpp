@@ -1,8 +1,7 @@
 #pragma once
 // Content codings: which answers are compressed, and the coders themselves.
-//   Cost     nothing for answers that are not compressed but a look at their head; coders work on the calling thread
-//   Threads  a coder belongs to one message
-//   Errors   false where the library fails or a limit is passed
+//   Cost     nothing for answers that are not compressed but a look at their head; coders work on the calling
+//   thread Threads  a coder belongs to one message Errors   false where the library fails or a limit is passed
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -16,8 +15,8 @@
 namespace fasterapi::http {
 
 struct CompressionOptions {
-  std::vector<Coding> codings;        // in order of preference; empty: off
-  std::uint64_t minimum_size = 500;   // shorter bodies gain nothing
+  std::vector<Coding> codings;                   // in order of preference; empty: off
+  std::uint64_t minimum_size = 500;              // shorter bodies gain nothing
   std::uint64_t maximum_size = 4 * 1024 * 1024;  // of a body in one piece: it is compressed on the loop
   int gzip_level = 5, br_level = 4, zstd_level = 3;
   bool enabled() const noexcept { return !codings.empty(); }
@@ -28,7 +27,11 @@ bool coding_available(Coding coding) noexcept;
 
 class Encoder {
  public:
-  enum class Flush : std::uint8_t { none, sync, finish };  // sync: all that went in can be decoded by what came out
+  enum class Flush : std::uint8_t {
+    none,
+    sync,
+    finish
+  };  // sync: all that went in can be decoded by what came out
   virtual ~Encoder();
   virtual bool encode(std::string_view input, Flush flush, core::OutBuffer& out) = 0;
 };

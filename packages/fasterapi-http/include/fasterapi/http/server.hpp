@@ -52,8 +52,8 @@ struct ServerOptions {
   bool date_header = true;
   bool redirect_slashes = true;
   RouteOrder order = RouteOrder::registration;
-  CompressionOptions compression;  // off
-  bool decode_requests = false;    // bodies with a Content-Encoding are decoded before the handler starts
+  CompressionOptions compression;         // off
+  bool decode_requests = false;           // bodies with a Content-Encoding are decoded before the handler starts
   std::shared_ptr<core::TlsContext> tls;  // of a server: every connection is TLS
 };
 
@@ -113,9 +113,10 @@ class Server {
   /// Serves a connected, non-blocking socket; takes the descriptor.
   void adopt(int fd) noexcept;
   void stop_listening() noexcept;
-  /// Takes the connections that wait to be accepted, stops listening and ends each connection after the answer it is
-  /// at. An idle one gets another `idle_grace` (half of it at least, the rest by chance) in which a request that is on
-  /// its way is still answered. `emptied` is called (at once, when there is none) when the last connection has gone.
+  /// Takes the connections that wait to be accepted, stops listening and ends each connection after the answer it
+  /// is at. An idle one gets another `idle_grace` (half of it at least, the rest by chance) in which a request
+  /// that is on its way is still answered. `emptied` is called (at once, when there is none) when the last
+  /// connection has gone.
   void drain(std::function<void()> emptied, core::Nanos idle_grace = 0);
   /// Closes every connection now; handlers that run are told that their client has left.
   void abort_connections() noexcept;

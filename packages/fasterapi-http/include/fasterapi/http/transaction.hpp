@@ -170,7 +170,8 @@ class Transaction final : public core::RequestView, public core::Responder {
   bool reachable() const noexcept;
   void put_body(std::string_view bytes) noexcept;
   void put_head(std::string_view fields);
-  /// Answers with a compressed body, or with a head that says there might be one; false: as if compression were off.
+  /// Answers with a compressed body, or with a head that says there might be one; false: as if compression were
+  /// off.
   bool respond_coded(const HeadTemplate& head, std::string_view body) noexcept;
   bool write_plain(std::string_view chunk) noexcept;
   bool write_source_coded(core::StreamSource chunk) noexcept;
@@ -198,7 +199,7 @@ class Transaction final : public core::RequestView, public core::Responder {
   void* drained_arg_ = nullptr;
   std::unique_ptr<BodyStream, BodyStreamEnd> stream_;
   std::unique_ptr<Encoder, EncoderEnd> encoder_;  // of a streamed answer that is compressed
-  core::OutBuffer storage_;  // head, then body, when the bytes are ours
+  core::OutBuffer storage_;                       // head, then body, when the bytes are ours
   std::size_t stored_head_ = 0;
   std::uint64_t remaining_ = 0;  // Framing::length: bytes still to be written
   std::uint64_t sent_ = 0;
@@ -212,7 +213,7 @@ class Transaction final : public core::RequestView, public core::Responder {
   Persistence persistence_ = Persistence::implied;
   bool owned_ = false;
   bool half_close_ = false;
-  bool identity_only_ = false;  // during start_identity()
+  bool identity_only_ = false;             // during start_identity()
   mutable std::int32_t client_port_ = -2;  // -2: not asked yet
   mutable std::string client_host_, client_text_;
   mutable std::vector<HeaderField> fields_;
