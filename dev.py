@@ -3,7 +3,8 @@
 
   python3 dev.py demo [--serve]     the store: PostgreSQL, HTTP and MCP in one process, exercised by real clients
   python3 dev.py test [ARGS]        Python tests of all packages and the native ones (ARGS: only pytest, with them)
-  python3 dev.py native             the native tests alone (SANITIZE=address,undefined in the environment for those)
+  python3 dev.py native             the native tests alone (SANITIZE=address,undefined in the environment for those);
+                                    --backends: and the reactor's suite over every backend that can run here
   python3 dev.py build [--force]    core first, then http, pg and mcp side by side, then fasterapi
   python3 dev.py lint [--fix]       ruff
   python3 dev.py format [PATHS]     clang-format and ruff format, in place; by default what git says is changed
@@ -409,6 +410,8 @@ def command_build(args: list[str]) -> None:
 
 def command_native(args: list[str]) -> None:
     native_tests(os.environ.get("SANITIZE", ""))
+    if "--backends" in args:
+        must(PYTHON, ROOT / "tests" / "backends.py", ROOT / "build" / "native")
 
 
 def packages_with_tests() -> list[Path]:

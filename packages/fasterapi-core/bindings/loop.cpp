@@ -536,7 +536,17 @@ PyObject* core_info(PyObject* self, PyObject*) {
 
 // ---- life
 
-PyObject* tp_new(PyTypeObject* type, PyObject*, PyObject*) {
+PyObject* tp_new(PyTypeObject* type, PyObject*, PyObject* kwargs) {
+  const char* backend = nullptr;  // other arguments are for the __init__ of whatever derives from this
+  PyObject* named = kwargs ? PyDict_GetItemString(kwargs, "backend") : nullptr;
+  if (named && named != Py_None && !(backend = PyUnicode_AsUTF8(named))) return nullptr;
+  std::unique_ptr<Reactor> reactor;  // first: asyncio's __del__ must not meet half a loop
+  try {
+    reactor = std::make_unique<Reactor>(make_backend(backend));
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+    return nullptr;
+  }
   auto* self = reinterpret_cast<LoopCore*>(type->tp_alloc(type, 0));
   if (!self) return nullptr;
   try {
@@ -544,7 +554,7 @@ PyObject* tp_new(PyTypeObject* type, PyObject*, PyObject*) {
     self->timers = new TimerHeap();
     self->watches = new std::vector<std::unique_ptr<DescriptorWatch>>();
     self->transports = new TransportTable();
-    self->reactor = new Reactor();
+    self->reactor = reactor.release();
     if (loop_metrics_wanted()) self->metrics = new LoopMetrics(self);
     live_loops().push_back(self);
   } catch (const std::exception& error) {

@@ -612,3 +612,17 @@ def test_threads_get_the_gil_from_a_busy_loop() -> None:
     handed_over, beside_computing = fasterapi_core.run(main())
     assert handed_over > 0
     assert beside_computing > 100  # an iteration per switch interval would be fewer than 50
+
+
+def test_the_backend_is_chosen_by_name() -> None:
+    for name in ("epoll", "io_uring"):
+        loop = fasterapi_core.new_event_loop(backend=name)
+        try:
+            backend = loop._core_info()["backend"]
+            assert backend in (name, "epoll"), "where the kernel refuses io_uring, epoll takes its place"
+            assert f"backend={backend}" in repr(loop)
+            assert loop.run_until_complete(asyncio.sleep(0, "ran")) == "ran"
+        finally:
+            loop.close()
+    with pytest.raises(RuntimeError, match="no reactor backend named 'abacus'"):
+        fasterapi_core.EventLoop(backend="abacus")

@@ -52,9 +52,13 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):  # type: ignore[misc
     HTTP, PostgreSQL and MCP connections of the FasterAPI packages are handled inside that step, in the same
     thread. Use it through ``asyncio.Runner(loop_factory=fasterapi_core.new_event_loop)``,
     :func:`fasterapi_core.run` or :func:`fasterapi_core.install`.
+
+    ``backend`` names the reactor's backend ("epoll", "io_uring"); None asks the environment's
+    ``FASTERAPI_REACTOR`` and then takes the platform's default. Raises RuntimeError for a name that this
+    build does not know.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, backend: str | None = None) -> None:
         super().__init__(_NoSelector(self))  # type: ignore[arg-type]
 
     # ---- running
@@ -243,9 +247,9 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):  # type: ignore[misc
         )
 
 
-def new_event_loop() -> EventLoop:
-    """Return a new EventLoop; fits ``asyncio.Runner(loop_factory=...)``."""
-    return EventLoop()
+def new_event_loop(backend: str | None = None) -> EventLoop:
+    """Return a new EventLoop, on the named backend; fits ``asyncio.Runner(loop_factory=...)``."""
+    return EventLoop(backend=backend)
 
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:

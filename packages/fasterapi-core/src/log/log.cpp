@@ -1,20 +1,18 @@
 // Loggers, levels, formatting and the way to the sink.
 #include <fasterapi/core/log.hpp>
 
-#include <poll.h>
-#include <unistd.h>
-
 #include <algorithm>
+#include <chrono>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <mutex>
 #include <new>
 #include <thread>
 
 #include <fasterapi/core/reactor.hpp>
+#include <platform/standard_error.hpp>
 
 namespace fasterapi::core::log {
 namespace {
@@ -22,9 +20,8 @@ namespace {
 constexpr std::size_t kMaxLoggers = 128, kMaxKinds = 256, kMaxRules = 64;
 
 std::int64_t wall_now() noexcept {
-  timespec ts;
-  ::clock_gettime(CLOCK_REALTIME, &ts);
-  return static_cast<std::int64_t>(ts.tv_sec) * 1'000'000'000 + ts.tv_nsec;
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
 }
 
 constinit std::atomic<std::uint64_t> total_dropped{0};
@@ -56,25 +53,26 @@ bool parse_level(std::string_view text, Level* level) noexcept {
   return false;
 }
 
-/// Lines on stderr. poll() before write() keeps a reader that does not read from holding up a reactor.
+/// Lines on stderr.
 class StderrSink final : public Sink {
  public:
   void write(const Record& record) noexcept override {
     char line[kMaxText + 128];
-    const std::time_t seconds = static_cast<std::time_t>(record.wall_ns / 1'000'000'000);
-    std::tm tm;
-    ::gmtime_r(&seconds, &tm);
-    int size = std::snprintf(line, sizeof line, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ %s %s: ", tm.tm_year + 1900,
-                             tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-                             static_cast<int>(record.wall_ns / 1'000'000 % 1000), level_name(record.level),
+    using namespace std::chrono;
+    const sys_time<milliseconds> when{milliseconds{record.wall_ns / 1'000'000}};
+    const auto day = floor<days>(when);
+    const year_month_day date{day};
+    const hh_mm_ss time{when - day};
+    int size = std::snprintf(line, sizeof line, "%04d-%02u-%02uT%02d:%02d:%02d.%03dZ %s %s: ",
+                             static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+                             static_cast<unsigned>(date.day()), static_cast<int>(time.hours().count()),
+                             static_cast<int>(time.minutes().count()), static_cast<int>(time.seconds().count()),
+                             static_cast<int>(time.subseconds().count()), level_name(record.level),
                              record.logger->name());
     std::memcpy(line + size, record.buffer, record.text_size);
     size += record.text_size;
     line[size++] = '\n';
-    pollfd ready{STDERR_FILENO, POLLOUT, 0};
-    // A pipe that is ready takes PIPE_BUF bytes (4096 on Linux) in one piece.
-    if (::poll(&ready, 1, 0) != 1 || !(ready.revents & POLLOUT) || ::write(STDERR_FILENO, line, size) != size)
-      count_dropped();
+    if (!write_to_stderr(line, static_cast<std::size_t>(size))) count_dropped();
   }
 };
 

@@ -1,9 +1,9 @@
 // Readiness through epoll, level-triggered. The wake descriptor is an eventfd with its own token.
 #include "backends.hpp"
 
-#if FASTERAPI_LINUX
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,13 +11,14 @@
 #include <climits>
 #include <cstring>
 #include <ctime>
+#include <utility>
 
 #include <fasterapi/core/error.hpp>
+#include <fasterapi/core/platform.hpp>
 
 namespace fasterapi::core {
 namespace {
 
-constexpr std::uint64_t kWakeToken = ~0ull;
 constexpr int kMaxEvents = 512;
 
 unsigned to_epoll(unsigned interest) noexcept {
@@ -52,12 +53,15 @@ class EpollBackend final : public Backend {
       if (ready[i].data.u64 == kWakeToken) {
         std::uint64_t value;
         [[maybe_unused]] ssize_t got = ::read(wake_, &value, sizeof value);
-        events[count++] = {kWakeToken, 0};  // of no descriptor: it only says that there was a reason to return
+        if (FASTERAPI_UNLIKELY(alarm_ >= 0)) got = ::read(alarm_, &value, sizeof value);
+        events[count++] = {kWakeToken, 0, 0};
         continue;
       }
       unsigned e = ready[i].events;
-      events[count++] = {ready[i].data.u64, (e & EPOLLIN ? kReadable : 0u) | (e & EPOLLOUT ? kWritable : 0u) |
-                                                (e & (EPOLLHUP | EPOLLERR) ? kHangup : 0u)};
+      events[count++] = {ready[i].data.u64,
+                         (e & EPOLLIN ? kReadable : 0u) | (e & EPOLLOUT ? kWritable : 0u) |
+                             (e & (EPOLLHUP | EPOLLERR) ? kHangup : 0u),
+                         0};
     }
     return count;
   }
@@ -66,6 +70,22 @@ class EpollBackend final : public Backend {
     [[maybe_unused]] ssize_t put = ::write(wake_, &one, sizeof one);  // EAGAIN means a wake is already pending
   }
   int fd() const noexcept override { return epoll_; }
+
+  int alarm(Nanos deadline) noexcept override {
+    if (alarm_ < 0) {
+      alarm_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+      if (alarm_ < 0) return errno;
+      if (int error = control(EPOLL_CTL_ADD, alarm_, EPOLLIN, kWakeToken)) {
+        ::close(std::exchange(alarm_, -1));
+        return error;
+      }
+    }
+    if (deadline == INT64_MAX) deadline = 0;  // disarms
+    itimerspec spec{};
+    spec.it_value.tv_sec = static_cast<time_t>(deadline / 1'000'000'000);
+    spec.it_value.tv_nsec = static_cast<long>(deadline % 1'000'000'000);
+    return ::timerfd_settime(alarm_, TFD_TIMER_ABSTIME, &spec, nullptr) == 0 ? 0 : errno;
+  }
 
  private:
   int control(int operation, int fd, unsigned events, std::uint64_t token) noexcept {
@@ -88,9 +108,11 @@ class EpollBackend final : public Backend {
   void close_all() noexcept {
     if (epoll_ >= 0) ::close(epoll_);
     if (wake_ >= 0) ::close(wake_);
+    if (alarm_ >= 0) ::close(alarm_);
   }
   int epoll_;
   int wake_;
+  int alarm_ = -1;  // a timerfd, made when a foreign loop first needs it
   bool precise_ = true;
 };
 
@@ -99,4 +121,3 @@ class EpollBackend final : public Backend {
 std::unique_ptr<Backend> make_epoll_backend() { return std::make_unique<EpollBackend>(); }
 
 }  // namespace fasterapi::core
-#endif

@@ -1,17 +1,13 @@
-#include <sys/timerfd.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <climits>
-#include <cstdlib>
-#include <ctime>
-#include <string>
-
-#include <fasterapi/core/error.hpp>
 #include <fasterapi/core/reactor.hpp>
 
-#include "backends.hpp"
+#include <cerrno>
+#include <new>
+#include <utility>
+
+#include <fasterapi/core/platform.hpp>
+
 #include "log/core_log.hpp"
+#include "socket_calls.hpp"
 
 namespace fasterapi::core {
 namespace {
@@ -25,21 +21,12 @@ std::uint64_t make_token(int fd, std::uint32_t generation) noexcept {
 
 }  // namespace
 
-/// What a reactor needs when a foreign loop drives it: a way to ask for a turn, and a timerfd that stands
-/// for the wheel, so that one readable descriptor says everything.
-class Reactor::External final : public IoHandler {
+/// What a reactor needs when a foreign loop drives it: a way to ask for a turn. The backend's alarm stands for
+/// the timer wheel, so that one readable descriptor says everything.
+class Reactor::External final {
  public:
-  External(void (*need_turn)(void*), void* arg) noexcept
-      : need_turn_(need_turn), arg_(arg), fd_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)) {}
-  ~External() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int fd() const noexcept { return fd_; }
-  void on_io(unsigned) noexcept override {  // the turn that it caused advances the wheel
-    std::uint64_t expirations;
-    [[maybe_unused]] ssize_t got = ::read(fd_, &expirations, sizeof expirations);
-    programmed_ = 0;
-  }
+  External(void (*need_turn)(void*), void* arg, std::unique_ptr<Backend>& backend, Nanos programmed) noexcept
+      : need_turn_(need_turn), arg_(arg), backend_(backend), programmed_(programmed) {}
   void request_turn() noexcept {
     if (requested_ || !need_turn_) return;
     requested_ = true;
@@ -48,39 +35,24 @@ class Reactor::External final : public IoHandler {
   void turn_started() noexcept { requested_ = false; }
   void forget() noexcept { need_turn_ = nullptr; }
   void program(Nanos next) noexcept {
-    if (next == INT64_MAX) next = 0;  // disarms
     if (next == programmed_) return;
     programmed_ = next;
-    itimerspec spec{};
-    spec.it_value.tv_sec = static_cast<time_t>(next / 1'000'000'000);
-    spec.it_value.tv_nsec = static_cast<long>(next % 1'000'000'000);
-    ::timerfd_settime(fd_, TFD_TIMER_ABSTIME, &spec, nullptr);
+    backend_->alarm(next);
+  }
+  void turn_ended(Nanos now, Nanos next) noexcept {
+    if (programmed_ <= now) programmed_ = kNone;  // it has rung
+    program(next);
+    backend_->flush();
   }
 
  private:
+  static constexpr Nanos kNone = INT64_MAX;
   void (*need_turn_)(void*);
   void* arg_;
-  int fd_;
-  Nanos programmed_ = 0;
+  std::unique_ptr<Backend>& backend_;  // the reactor's; another one after a fork
+  Nanos programmed_;
   bool requested_ = false;
 };
-
-Backend::~Backend() = default;
-
-std::unique_ptr<Backend> make_backend(const char* name) {
-  if (!name) name = std::getenv("FASTERAPI_REACTOR");
-  std::string wanted = name && *name ? name : "epoll";
-#if FASTERAPI_LINUX
-  if (wanted == "epoll") return make_epoll_backend();
-#endif
-  throw Error("FASTERAPI_REACTOR: no reactor backend named '" + wanted + "' in this build (available: epoll)");
-}
-
-Nanos monotonic_now() noexcept {
-  timespec ts;
-  ::clock_gettime(CLOCK_MONOTONIC, &ts);
-  return static_cast<Nanos>(ts.tv_sec) * 1'000'000'000 + ts.tv_nsec;
-}
 
 Deferred::~Deferred() {
   if (!reactor_) return;
@@ -88,10 +60,12 @@ Deferred::~Deferred() {
   (next_ ? next_->prev_ : reactor_->deferred_tail_) = prev_;
 }
 
-Reactor::Reactor(std::unique_ptr<Backend> backend)
+Reactor::Reactor(std::unique_ptr<Backend> backend, Clock& clock)
     : backend_(std::move(backend)),
-      wheel_(monotonic_now()),
-      now_(monotonic_now()),
+      clock_(&clock),
+      completions_(backend_->completions()),
+      wheel_(clock.now()),
+      now_(clock.now()),
       read_scratch_(new char[kReadScratch + kReadPadding]()) {
   FASTERAPI_LOG_DEBUG(core_log(), "reactor uses %s", backend_->name());
 }
@@ -123,7 +97,13 @@ int Reactor::add(int fd, unsigned interest, IoHandler* handler) noexcept {
   if (!slot.handler) ++descriptors_;
   slot.handler = handler;
   slot.interest = interest;
+  noted();
   return 0;
+}
+
+// A foreign loop sleeps on the backend's descriptor: what it has only noted down so far would be missed.
+void Reactor::noted() noexcept {
+  if (FASTERAPI_UNLIKELY(external_ != nullptr) && !in_turn_) backend_->flush();
 }
 
 int Reactor::modify(int fd, unsigned interest) noexcept {
@@ -131,7 +111,28 @@ int Reactor::modify(int fd, unsigned interest) noexcept {
   Slot& slot = slots_[static_cast<std::size_t>(fd)];
   int error = backend_->modify(fd, interest, make_token(fd, slot.generation));
   if (!error) slot.interest = interest;
+  noted();
   return error;
+}
+
+int Reactor::connect(int fd, const sockaddr* address, unsigned length) noexcept {
+  int error = backend_->connect(fd, address, length);
+  noted();
+  return error;
+}
+
+// A completion carries what would be lost: bytes in a buffer of the backend, or an accepted descriptor.
+int Reactor::complete(const BackendEvent& event, IoHandler* handler) noexcept {
+  const unsigned kind = event.events & kCompletions;
+  Completion completion{kind, event.result, nullptr};
+  if (handler) {
+    if (kind == kReceive && !backend_->claim(event, completion.data)) return 0;
+    handler->on_complete(completion);
+  } else if (kind == kAccept && event.result >= 0) {
+    net::close(event.result);
+  }
+  backend_->recycle(event);
+  return 1;
 }
 
 void Reactor::remove(int fd) noexcept {
@@ -232,19 +233,25 @@ int Reactor::turn(Nanos timeout, bool poll_first) noexcept {
     auto fd = static_cast<std::uint32_t>(events[i].token);
     if (fd >= slots_.size()) continue;
     const Slot& slot = slots_[fd];
-    if (!slot.handler || slot.generation != static_cast<std::uint32_t>(events[i].token >> 32)) continue;
+    const bool current = slot.handler && slot.generation == static_cast<std::uint32_t>(events[i].token >> 32);
+    if (FASTERAPI_UNLIKELY(events[i].events & kCompletions)) {
+      dispatched += complete(events[i], current ? slot.handler : nullptr);
+      continue;
+    }
+    if (!current) continue;
     slot.handler->on_io(events[i].events);
     ++dispatched;
   }
   dispatched += run_posted();
   if (FASTERAPI_UNLIKELY(core_log().enabled(log::Level::kDebug))) {
     if (Nanos late = now_ - wheel_.next_deadline(); late > kLateTimer)
-      FASTERAPI_LOG_DEBUG(core_log(), "timers are %.1f ms late: something held the loop", static_cast<double>(late) / 1e6);
+      FASTERAPI_LOG_DEBUG(core_log(), "timers are %.1f ms late: something held the loop",
+                          static_cast<double>(late) / 1e6);
   }
   dispatched += wheel_.advance(now_);
   dispatched += run_deferred();
   in_turn_ = false;
-  if (external_) external_->program(wheel_.next_deadline());
+  if (external_) external_->turn_ended(now_, wheel_.next_deadline());
   return dispatched;
 }
 
@@ -263,19 +270,24 @@ void Reactor::set_block_hooks(void (*before)(void*), void (*after)(void*), void*
 
 int Reactor::make_external(void (*need_turn)(void*), void* arg) noexcept {
   if (external_) return EALREADY;
-  external_.reset(new (std::nothrow) External(need_turn, arg));
+  // Also where there is no timer yet: from now on the backend needs a descriptor.
+  const Nanos next = wheel_.next_deadline();
+  if (int error = backend_->alarm(next)) return error;
+  external_.reset(new (std::nothrow) External(need_turn, arg, backend_, next));
   if (!external_) return ENOMEM;
-  int error = external_->fd() < 0 ? errno : add(external_->fd(), kReadable, external_.get());
-  if (error) external_.reset();
-  return error;
+  backend_->flush();
+  return 0;
 }
 
 void Reactor::reopen_after_fork() {
   backend_ = make_backend(backend_->name());
+  completions_ = backend_->completions();
   for (std::size_t fd = 0; fd < slots_.size(); ++fd) {
     Slot& slot = slots_[fd];
-    if (slot.handler)  // refused: it was closed without remove(), so nobody waits for it
-      backend_->add(static_cast<int>(fd), slot.interest, make_token(static_cast<int>(fd), slot.generation));
+    if (!slot.handler) continue;
+    if (slot.interest & kCompletions & ~completions_) slot.interest = kReadable;  // another backend took its place
+    // Refused: it was closed without remove(), so nobody waits for it.
+    backend_->add(static_cast<int>(fd), slot.interest, make_token(static_cast<int>(fd), slot.generation));
   }
 }
 

@@ -1,11 +1,5 @@
 #include <fasterapi/core/stream.hpp>
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstring>
 
@@ -14,6 +8,7 @@
 #include <fasterapi/core/tls.hpp>
 
 #include "log/core_log.hpp"
+#include "socket_calls.hpp"
 #include "tail.hpp"
 
 namespace fasterapi::core {
@@ -27,9 +22,9 @@ constexpr std::size_t kTlsPlain = 64 * 1024;
 constexpr std::size_t kTlsAnswers = 64 * 1024;
 constexpr std::size_t kKeepScratch = 1 << 20;  // scratch memory that one large response may leave behind
 
-void set_no_delay(int fd) noexcept {
-  int on = 1;
-  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // refused by UNIX sockets, which need none
+// Bytes handed over by the backend where it does that, else readiness.
+unsigned input_interest(const Reactor& reactor) noexcept {
+  return reactor.completions() & kReceive ? kReceive : kReadable;
 }
 
 /// Ciphertext on its way into the socket; empty but within one call.
@@ -61,41 +56,44 @@ Stream::~Stream() {
   }
   if (fd_ >= 0) {
     reactor_.remove(fd_);
-    ::close(fd_);
+    net::close(fd_);
   }
   reactor_.release();
 }
 
 int Stream::adopt(int fd) noexcept {
-  int error = reactor_.add(fd, kReadable, this);
+  const unsigned interest = input_interest(reactor_);
+  int error = reactor_.add(fd, interest, this);
   if (error) {
-    ::close(fd);
+    net::close(fd);
     return error;
   }
-  set_no_delay(fd);
+  net::set_no_delay(fd);
   fd_ = fd;
-  interest_ = kReadable;
+  interest_ = interest;
   FASTERAPI_LOG_DEBUG(core_log(), "connection on descriptor %d accepted", fd);
   return 0;
 }
 
 int Stream::connect(const sockaddr* address, unsigned length) noexcept {
-  int fd = ::socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return errno;
-  if (::connect(fd, address, length) != 0 && errno != EINPROGRESS) {
+  const int fd = net::open_stream(address->sa_family);
+  if (fd < 0) return -fd;
+  const bool completes = reactor_.completions() & kConnect;
+  int error = 0;
+  if (!completes) {
     // A UNIX socket whose backlog is full says EAGAIN; a TCP one may refuse at once.
-    int error = errno;
-    ::close(fd);
-    return error;
+    error = -net::connect(fd, address, length);
+    if (error == EINPROGRESS) error = 0;
   }
-  int error = reactor_.add(fd, kWritable, this);
+  if (!error) error = reactor_.add(fd, completes ? 0 : kWritable, this);
+  if (!error && completes && (error = reactor_.connect(fd, address, length))) reactor_.remove(fd);
   if (error) {
-    ::close(fd);
+    net::close(fd);
     return error;
   }
-  if (address->sa_family != AF_UNIX) set_no_delay(fd);
+  if (address->sa_family != AF_UNIX) net::set_no_delay(fd);
   fd_ = fd;
-  interest_ = kWritable;
+  interest_ = completes ? 0 : kWritable;
   connecting_ = true;
   FASTERAPI_LOG_DEBUG(core_log(), "connection on descriptor %d begun", fd);
   return 0;
@@ -132,11 +130,9 @@ OutBuffer& Stream::out() {
 
 std::size_t Stream::send_some(const char* data, std::size_t size) noexcept {
   if (size == 0) return 0;
-  ssize_t sent;
-  do sent = ::send(fd_, data, size, MSG_NOSIGNAL);
-  while (sent < 0 && errno == EINTR);
+  const net::Length sent = net::send(fd_, data, size);
   if (FASTERAPI_LIKELY(sent >= 0)) return static_cast<std::size_t>(sent);
-  if (errno != EAGAIN && errno != EWOULDBLOCK) close(errno);
+  if (!net::would_block(sent)) close(static_cast<int>(-sent));
   return 0;
 }
 
@@ -192,14 +188,8 @@ void Stream::flush_with(std::string_view body) noexcept {
     if (body.empty()) {
       sent = send_some(scratch->data(), head);
     } else {
-      iovec parts[2] = {{scratch->data(), head}, {const_cast<char*>(body.data()), body.size()}};
-      msghdr message{};
-      message.msg_iov = parts;
-      message.msg_iovlen = 2;
-      ssize_t n;
-      do n = ::sendmsg(fd_, &message, MSG_NOSIGNAL);
-      while (n < 0 && errno == EINTR);
-      if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) close(errno);
+      const net::Length n = net::send(fd_, scratch->view(), body);
+      if (n < 0 && !net::would_block(n)) close(static_cast<int>(-n));
       sent = n > 0 ? static_cast<std::size_t>(n) : 0;
     }
     if (fd_ >= 0 && sent < head + body.size()) {
@@ -262,37 +252,47 @@ void Stream::say_close_notify() noexcept {
 // ---------------------------------------------------------------- input
 
 void Stream::on_io(unsigned events) noexcept {
-  if (connecting_) {
-    int error = 0;
-    socklen_t size = sizeof error;
-    ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
-    if (error) return close(error);
-    connecting_ = false;
-    update_interest();
-    handler_.on_connected();
-    if (fd_ >= 0 && pending_) flush();
-    return;
-  }
+  if (connecting_) return connected(net::take_error(fd_));
   if (events & kWritable) {
     bool waiting = pending_ != nullptr;
     write_ready();
     if (fd_ < 0) return;
     if (waiting && !pending_) {
-      if (closing_) return close(0);
-      if (shutdown_) ::shutdown(fd_, SHUT_WR);
-      update_interest();
-      handler_.on_drained();
+      sent_all();
       if (fd_ < 0) return;
     }
   }
   if (events & kReadable) return read_ready();
   if (events & kHangup) {
-    if (reading_ && !eof_) return read_ready();  // what the peer sent before leaving, then its end or error
-    int error = 0;
-    socklen_t size = sizeof error;
-    ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
+    // What the peer sent before leaving comes first, then its end or error; a backend that receives by itself
+    // is about to hand both over.
+    if (reading_ && !eof_) return interest_ & kReceive ? void() : read_ready();
+    int error = net::take_error(fd_);
     close(error ? error : ECONNRESET);
   }
+}
+
+void Stream::on_complete(const Completion& completion) noexcept {
+  if (completion.kind == kConnect) return connected(-completion.result);
+  if (FASTERAPI_LIKELY(completion.result > 0)) {
+    return received(completion.data, static_cast<std::size_t>(completion.result));
+  }
+  return completion.result == 0 ? ended() : close(-completion.result);
+}
+
+void Stream::connected(int error) noexcept {
+  if (error) return close(error);
+  connecting_ = false;
+  update_interest();
+  handler_.on_connected();
+  if (fd_ >= 0 && pending_) flush();
+}
+
+void Stream::sent_all() noexcept {
+  if (closing_) return close(0);
+  if (shutdown_) net::shutdown_write(fd_);
+  update_interest();
+  handler_.on_drained();
 }
 
 void Stream::read_ready() noexcept {
@@ -300,29 +300,34 @@ void Stream::read_ready() noexcept {
     const std::size_t offset = FASTERAPI_UNLIKELY(tls_ != nullptr) ? kTlsPlain : 0;
     const std::size_t room = Reactor::kReadScratch - offset;
     char* buffer = reactor_.read_scratch() + offset;
-    ssize_t got = ::recv(fd_, buffer, room, 0);
+    const net::Length got = net::recv(fd_, buffer, room);
     if (FASTERAPI_LIKELY(got > 0)) {
-      if (FASTERAPI_UNLIKELY(tls_ != nullptr))
-        pump_tls_in(buffer, static_cast<std::size_t>(got));
-      else
-        handler_.on_data(buffer, static_cast<std::size_t>(got));
+      received(buffer, static_cast<std::size_t>(got));
       if (fd_ < 0 || !reading_ || static_cast<std::size_t>(got) < room) return;
       continue;
     }
-    if (got == 0) {
-      if (eof_) return;
-      if (tls_) {  // an end that no close_notify announced is a truncation
-        tls_->feed_eof();
-        return pump_tls_in(nullptr, 0);
-      }
-      eof_ = true;
-      update_interest();
-      return handler_.on_eof();
-    }
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN && errno != EWOULDBLOCK) close(errno);
+    if (got == 0) return ended();
+    if (!net::would_block(got)) close(static_cast<int>(-got));
     return;
   }
+}
+
+void Stream::received(char* data, std::size_t size) noexcept {
+  if (FASTERAPI_UNLIKELY(tls_ != nullptr))
+    pump_tls_in(data, size);
+  else
+    handler_.on_data(data, size);
+}
+
+void Stream::ended() noexcept {
+  if (eof_) return;
+  if (tls_) {  // an end that no close_notify announced is a truncation
+    tls_->feed_eof();
+    return pump_tls_in(nullptr, 0);
+  }
+  eof_ = true;
+  update_interest();
+  handler_.on_eof();
 }
 
 // `data` is decrypted in place: it must not lie in the first kTlsPlain bytes of the read scratch.
@@ -386,10 +391,9 @@ void Stream::flooded() noexcept {
 // ---------------------------------------------------------------- state
 
 void Stream::update_interest() noexcept {
-  if (fd_ < 0) return;
-  unsigned wanted =
-      (reading_ && !eof_ ? kReadable : 0u) | (pending_ && !(tail_ && tail_->disk_wait) ? kWritable : 0u);
-  if (connecting_) wanted = kWritable;
+  if (fd_ < 0 || connecting_) return;
+  unsigned wanted = (reading_ && !eof_ ? input_interest(reactor_) : 0u) |
+                    (pending_ && !(tail_ && tail_->disk_wait) ? kWritable : 0u);
   if (wanted == interest_) return;
   interest_ = wanted;
   if (int error = reactor_.modify(fd_, wanted)) close(error);
@@ -411,7 +415,7 @@ void Stream::shutdown_write() noexcept {
   if (tls_ && !tail_) say_close_notify();
   if (fd_ < 0) return;
   shutdown_ = true;
-  if (!pending_) ::shutdown(fd_, SHUT_WR);
+  if (!pending_) net::shutdown_write(fd_);
 }
 
 void Stream::close_when_sent() noexcept {
@@ -427,7 +431,7 @@ void Stream::close(int error) noexcept {
   FASTERAPI_LOG_DEBUG(core_log(), "connection on descriptor %d closed: %s", fd_,
                       error ? error_text(error).c_str() : eof_ ? "the peer had ended" : "by this side");
   reactor_.remove(fd_);
-  ::close(std::exchange(fd_, -1));
+  net::close(std::exchange(fd_, -1));
   error_ = error;
   pending_.reset();
   plain_.reset();

@@ -1,15 +1,14 @@
 // Sending memory and files from where they lie.
 #include "tail.hpp"
 
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <utility>
 
 #include <fasterapi/core/platform.hpp>
 #include <fasterapi/core/tls.hpp>
+
+#include "socket_calls.hpp"
 
 namespace fasterapi::core {
 namespace {
@@ -43,9 +42,7 @@ std::size_t Stream::waiting() const noexcept {
 }
 
 std::int64_t Stream::taken_late() const noexcept {
-  int held = 0;
-  if (fd_ < 0 || ::ioctl(fd_, TIOCOUTQ, &held) != 0) held = 0;
-  return handed_late_ - held;
+  return handed_late_ - (fd_ >= 0 ? static_cast<std::int64_t>(held_by_kernel(fd_)) : 0);
 }
 
 void Stream::send_source(StreamSource source) noexcept {
@@ -64,9 +61,7 @@ void Stream::send_source(StreamSource source) noexcept {
         char* at = copy.reserve(source.size);
         std::uint64_t done = 0;
         while (done < source.size) {
-          ssize_t got =
-              ::pread(source.file, at + done, source.size - done, static_cast<off_t>(source.offset + done));
-          if (got < 0 && errno == EINTR) continue;
+          const std::ptrdiff_t got = read_at(source.file, at + done, source.size - done, source.offset + done);
           if (got <= 0) break;
           done += static_cast<std::uint64_t>(got);
         }
@@ -125,17 +120,15 @@ std::size_t Stream::pump_tail_once(std::size_t wanted) noexcept {
       handed_late_ += static_cast<std::int64_t>(sent);
       return sent;
     }
-    ssize_t sent;
-    do sent = send_file(fd_, source.file, source.offset, wanted);
-    while (sent < 0 && errno == EINTR);
+    const std::ptrdiff_t sent = send_file(fd_, source.file, source.offset, wanted);
     if (sent > 0) {
       handed_late_ += sent;
       return static_cast<std::size_t>(sent);
     }
     if (sent == 0)
       close(EIO);  // shorter than it was
-    else if (errno != EAGAIN && errno != EWOULDBLOCK)
-      close(errno);
+    else if (!net::would_block(sent))
+      close(static_cast<int>(-sent));
     return 0;
   }
   try {
@@ -143,11 +136,9 @@ std::size_t Stream::pump_tail_once(std::size_t wanted) noexcept {
     std::string_view bytes{source.data, wanted};
     if (!source.data) {
       char* at = piece.reserve(wanted);
-      ssize_t got;
-      do got = ::pread(source.file, at, wanted, static_cast<off_t>(source.offset));
-      while (got < 0 && errno == EINTR);
+      const std::ptrdiff_t got = read_at(source.file, at, wanted, source.offset);
       if (got <= 0) {
-        close(got < 0 ? errno : EIO);
+        close(got < 0 ? static_cast<int>(-got) : EIO);
         return 0;
       }
       bytes = {at, static_cast<std::size_t>(got)};

@@ -1,7 +1,8 @@
 #pragma once
 // Stream::Tail: the source that a stream is sending, see Stream::send_source(). What is written meanwhile waits in
 // Stream::plain_, which out() prefers to everything else.
-#include <sys/types.h>
+#include <cstddef>
+#include <cstdint>
 
 #include <fasterapi/core/reactor.hpp>
 #include <fasterapi/core/stream.hpp>
@@ -21,8 +22,11 @@ struct Stream::Tail {
   bool pumping = false;  // flush_with() is ours
 };
 
-/// sendfile(2): bytes sent, -1 with errno.
-ssize_t send_file(int socket, int file, std::uint64_t offset, std::size_t size) noexcept;
+// Of each platform, in src/platform; sizes, or -errno:
+std::ptrdiff_t read_at(int file, char* into, std::size_t size, std::uint64_t offset) noexcept;
+std::ptrdiff_t send_file(int socket, int file, std::uint64_t offset, std::size_t size) noexcept;
+/// Bytes that were sent and are not with the peer yet; 0 where nobody can tell.
+std::size_t held_by_kernel(int socket) noexcept;
 /// Whether the piece can be read without waiting for a disk; asks the kernel to read it ahead when not. True where
 /// nobody can tell.
 bool in_page_cache(int file, std::uint64_t offset, std::size_t size) noexcept;

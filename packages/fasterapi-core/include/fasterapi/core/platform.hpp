@@ -10,6 +10,11 @@
 #else
 #define FASTERAPI_KQUEUE 0
 #endif
+#if defined(__APPLE__)
+#define FASTERAPI_DARWIN 1
+#else
+#define FASTERAPI_DARWIN 0
+#endif
 #if defined(_WIN32)
 #define FASTERAPI_WINDOWS 1
 #else

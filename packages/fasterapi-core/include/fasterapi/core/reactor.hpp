@@ -15,6 +15,8 @@
 #include <fasterapi/core/queue.hpp>
 #include <fasterapi/core/timer_wheel.hpp>
 
+struct sockaddr;
+
 namespace fasterapi::core {
 
 using Nanos = std::int64_t;  // nanoseconds of the monotonic clock
@@ -22,11 +24,24 @@ using Nanos = std::int64_t;  // nanoseconds of the monotonic clock
 inline constexpr unsigned kReadable = 1;
 inline constexpr unsigned kWritable = 2;
 inline constexpr unsigned kHangup = 4;  // peer gone or error; reported whether asked for or not
+// Interests that a backend may complete itself instead of reporting readiness; see Reactor::completions().
+inline constexpr unsigned kReceive = 8;   // received bytes are handed over, in the order of the stream
+inline constexpr unsigned kAccept = 16;   // connections of a listening socket are handed over
+inline constexpr unsigned kConnect = 32;  // Reactor::connect() is done
+inline constexpr unsigned kCompletions = kReceive | kAccept | kConnect;
+
+/// What a backend did for a descriptor. `kind` is one of kCompletions.
+struct Completion {
+  unsigned kind;
+  int result;  // kReceive: bytes, 0 at the end; kAccept: the descriptor; kConnect: 0. Or -errno
+  char* data;  // kReceive: valid and writable during the call, Reactor::kReadPadding readable bytes follow
+};
 
 /// Receives readiness of one descriptor. May remove or replace any descriptor, its own included.
 class FASTERAPI_CORE_API IoHandler {
  public:
   virtual void on_io(unsigned events) noexcept = 0;
+  virtual void on_complete(const Completion&) noexcept {}  // only who asked for one of kCompletions
 
  protected:
   ~IoHandler() = default;
@@ -52,13 +67,18 @@ class FASTERAPI_CORE_API Deferred {
   class Reactor* reactor_ = nullptr;
 };
 
-/// One readiness event as a backend reports it.
+/// One event as a backend reports it: readiness, or one completion with its result.
 struct BackendEvent {
   std::uint64_t token;
-  unsigned events;
+  unsigned events;  // the upper half belongs to the backend (which buffer)
+  int result;
 };
 
-/// The six verbs a platform provides. Tokens are opaque to it; `wait` never blocks longer than asked.
+/// Token of an event that belongs to no descriptor: it only says that there was a reason to return.
+inline constexpr std::uint64_t kWakeToken = ~0ull;
+
+/// The six verbs a platform provides, and optional ones. Tokens are opaque to it; `wait` never blocks longer
+/// than asked. Readiness is level-triggered: reported by every wait for as long as it lasts.
 class FASTERAPI_CORE_API Backend {
  public:
   virtual ~Backend();
@@ -67,20 +87,49 @@ class FASTERAPI_CORE_API Backend {
   virtual int modify(int fd, unsigned interest, std::uint64_t token) noexcept = 0;
   virtual int remove(int fd) noexcept = 0;
   virtual int wait(BackendEvent* events, int capacity, Nanos timeout) noexcept = 0;  // count or -errno
-  virtual void wake() noexcept = 0;                                                 // any thread
+  virtual void wake() noexcept = 0;                                                  // any thread
   virtual int fd() const noexcept = 0;  // readable when wait(…, 0) would return something; -1 if none
+
+  // ---- for a foreign loop that watches fd(); a backend without such a descriptor leaves them
+  /// Makes fd() readable at `deadline` of the monotonic clock; INT64_MAX: never. Replaces the one before.
+  virtual int alarm(Nanos deadline) noexcept;
+  /// Hands to the kernel what was only noted down until the next wait.
+  virtual void flush() noexcept {}
+
+  // ---- completions; a backend that only reports readiness leaves them
+  virtual unsigned completions() const noexcept { return 0; }
+  /// Called for each kReceive event that is to be delivered: its bytes, or nullptr when the descriptor does not
+  /// want any now. The backend then keeps the event and reports it again once it does.
+  virtual bool claim(const BackendEvent&, char*&) noexcept { return true; }
+  /// The event has been delivered or dropped: its buffer is free.
+  virtual void recycle(const BackendEvent&) noexcept {}
+  virtual int connect(int fd, const sockaddr* address, unsigned length) noexcept;  // then kConnect
 };
 
-/// Makes the backend named ("epoll"), or the platform's default for nullptr. Throws Error when it is
-/// unknown or the system refuses.
+/// Makes the backend named ("epoll", "io_uring", "kqueue", "iocp"); nullptr asks the environment's
+/// FASTERAPI_REACTOR and then takes the platform's default. Where the kernel refuses io_uring, or this build
+/// is without it, epoll takes its place with one line in the log, once per process. Throws Error for a name that this
+/// platform does not know and when the system refuses.
 FASTERAPI_CORE_API std::unique_ptr<Backend> make_backend(const char* name = nullptr);
+/// Names of the backends that make_backend() knows here, the default first.
+FASTERAPI_CORE_API const std::vector<const char*>& backend_names() noexcept;
 
-/// Monotonic clock; scripted in tests.
 FASTERAPI_CORE_API Nanos monotonic_now() noexcept;
+
+/// What time a reactor believes it is; read about once per turn.
+class FASTERAPI_CORE_API Clock {
+ public:
+  virtual Nanos now() noexcept = 0;
+
+ protected:
+  ~Clock() = default;
+};
+FASTERAPI_CORE_API Clock& monotonic_clock() noexcept;
 
 class FASTERAPI_CORE_API Reactor {
  public:
-  explicit Reactor(std::unique_ptr<Backend> backend = make_backend());
+  /// The clock must outlive the reactor; a scripted one goes with a scripted backend (see testing.hpp).
+  explicit Reactor(std::unique_ptr<Backend> backend = make_backend(), Clock& clock = monotonic_clock());
   ~Reactor();
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
@@ -97,6 +146,9 @@ class FASTERAPI_CORE_API Reactor {
   int modify(int fd, unsigned interest) noexcept;
   void remove(int fd) noexcept;  // before close(); events of it that are already fetched are dropped
   IoHandler* handler_of(int fd) const noexcept;
+  /// Which of kCompletions the backend does itself; those may be used as interests (or called) here.
+  unsigned completions() const noexcept { return completions_; }
+  int connect(int fd, const sockaddr* address, unsigned length) noexcept;  // kConnect follows
 
   // ---- timers (resolution 1 ms); see timer_wheel.hpp
   void arm(Timer& timer, Nanos deadline) noexcept;  // moves it when armed
@@ -119,7 +171,7 @@ class FASTERAPI_CORE_API Reactor {
   void run_end_of_turn() noexcept;
   /// Cached clock: read once per turn.
   Nanos now() const noexcept { return now_; }
-  void refresh_now() noexcept { now_ = monotonic_now(); }
+  void refresh_now() noexcept { now_ = clock_->now(); }
   /// Called around a wait that may sleep (to release and take the GIL).
   void set_block_hooks(void (*before)(void*), void (*after)(void*), void* arg) noexcept;
   /// Counts work that was handed to other threads and that needs what the block hooks give away (the GIL), such
@@ -155,10 +207,14 @@ class FASTERAPI_CORE_API Reactor {
     std::uint32_t generation = 0;
     unsigned interest = 0;
   };
+  int complete(const BackendEvent& event, IoHandler* handler) noexcept;
+  void noted() noexcept;
   int run_deferred() noexcept;
   int run_posted() noexcept;
 
   std::unique_ptr<Backend> backend_;
+  Clock* clock_;
+  unsigned completions_;
   std::vector<Slot> slots_;
   TimerWheel wheel_;
   MpscQueue<std::function<void()>> posted_;

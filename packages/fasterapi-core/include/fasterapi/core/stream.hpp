@@ -95,6 +95,11 @@ class FASTERAPI_CORE_API Stream final : private IoHandler {
 
  private:
   void on_io(unsigned events) noexcept override;
+  void on_complete(const Completion& completion) noexcept override;
+  void connected(int error) noexcept;
+  void received(char* data, std::size_t size) noexcept;
+  void ended() noexcept;
+  void sent_all() noexcept;
   void read_ready() noexcept;
   void write_ready() noexcept;
   struct Tail;
@@ -141,6 +146,9 @@ class FASTERAPI_CORE_API Listener final : private IoHandler {
 
  private:
   void on_io(unsigned events) noexcept override;
+  void on_complete(const Completion& completion) noexcept override;
+  bool accepted(int fd) noexcept;  // false: enough for this turn
+  unsigned interest() const noexcept;
   static void resume(void* self) noexcept;
   Reactor& reactor_;
   int fd_;

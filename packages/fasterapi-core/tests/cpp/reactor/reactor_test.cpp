@@ -1,11 +1,7 @@
 // What every backend has to do, over each backend that this machine has.
 #include <fasterapi/core/reactor.hpp>
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -19,68 +15,28 @@
 
 #include <fasterapi/core/error.hpp>
 
-namespace fasterapi::core {
+#include "../support/sockets.hpp"
+#include "backends_under_test.hpp"
+#include "handlers.hpp"
+
+namespace fasterapi::core::test {
 namespace {
 
-constexpr Nanos kMs = 1'000'000;
-
-struct Pair {
-  Pair() { EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0); }
-  ~Pair() {
-    for (int i : {0, 1}) close(i);
-  }
-  void close(int i) {
-    if (ends[i] >= 0) ::close(std::exchange(ends[i], -1));
-  }
-  void send(int i, char byte = 'x') { EXPECT_EQ(::write(ends[i], &byte, 1), 1); }
-  int ends[2];
-};
-
-struct Handler final : IoHandler {
-  explicit Handler(std::function<void(unsigned)> call = {}) : call(std::move(call)) {}
-  void on_io(unsigned events) noexcept override {
-    ++calls;
-    last = events;
-    if (call) call(events);
-  }
-  std::function<void(unsigned)> call;
-  int calls = 0;
-  unsigned last = 0;
-};
-
-template <class Fn>
-struct Call {  // a std::function as the Fn + arg pairs that timers and deferred work take
-  static void run(void* self) noexcept { (*static_cast<std::function<void()>*>(self))(); }
-};
-
-struct Alarm {
-  explicit Alarm(std::function<void()> call) : call(std::move(call)), timer(&Call<Timer>::run, &this->call) {}
-  std::function<void()> call;
-  Timer timer;
-};
-
-struct Work {
-  explicit Work(std::function<void()> call) : call(std::move(call)), deferred(&Call<Deferred>::run, &this->call) {}
-  std::function<void()> call;
-  Deferred deferred;
-};
-
-class ReactorBehaviour : public testing::TestWithParam<const char*> {
+class ReactorBehaviour : public testing::TestWithParam<BackendUnderTest> {
  protected:
-  Reactor reactor{make_backend(GetParam())};
+  Reactor reactor{GetParam()()};
   Nanos elapsed(const std::function<void()>& call) {
     const Nanos before = monotonic_now();
     call();
     return monotonic_now() - before;
   }
 };
-INSTANTIATE_TEST_SUITE_P(Backends, ReactorBehaviour, testing::Values("epoll"),
-                         [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Backends, ReactorBehaviour, testing::ValuesIn(backends_under_test()), label_of);
 
 TEST(MakeBackend, refuses_a_name_that_it_does_not_know) { EXPECT_THROW(make_backend("abacus"), Error); }
 
 TEST_P(ReactorBehaviour, is_the_backend_that_was_asked_for) {
-  EXPECT_STREQ(reactor.backend_name(), GetParam());
+  EXPECT_EQ(reactor.backend_name(), GetParam().name);
   EXPECT_EQ(reactor.descriptors(), 0u);
 }
 
@@ -117,7 +73,7 @@ TEST_P(ReactorBehaviour, reports_a_hangup_without_being_asked) {
   ASSERT_EQ(reactor.add(pair.ends[0], 0, &handler), 0);
   pair.send(1);
   EXPECT_EQ(reactor.turn(0), 0);
-  pair.close(1);
+  reset(std::exchange(pair.ends[1], -1));
   reactor.turn(1000 * kMs);
   EXPECT_TRUE(handler.last & kHangup);
   reactor.remove(pair.ends[0]);
@@ -163,7 +119,7 @@ TEST_P(ReactorBehaviour, drops_events_of_an_old_descriptor_whose_number_is_used_
     reactor.remove(number);
     other.close(0);
     Pair unused;
-    ASSERT_EQ(::dup2(unused.ends[0], number), number);
+    if (!reuse_number(number, unused.ends[0])) return;
     other.ends[0] = number;
     ASSERT_EQ(reactor.add(number, kReadable, &fresh), 0);
   };
@@ -187,11 +143,9 @@ TEST_P(ReactorBehaviour, serves_more_descriptors_than_one_wait_returns) {
     pairs.push_back(std::make_unique<Pair>());
     handlers.push_back(std::make_unique<Handler>());
     Handler* handler = handlers.back().get();
-    const int fd = pairs.back()->ends[0];
-    handler->call = [fd](unsigned) {
-      char byte;
-      EXPECT_EQ(::read(fd, &byte, 1), 1);
-    };
+    Pair* pair = pairs.back().get();
+    const int fd = pair->ends[0];
+    handler->call = [pair](unsigned) { EXPECT_EQ(pair->take(0), 'x'); };
     ASSERT_EQ(reactor.add(fd, kReadable, handler), 0);
     pairs.back()->send(1);
   }
@@ -204,7 +158,10 @@ TEST_P(ReactorBehaviour, serves_more_descriptors_than_one_wait_returns) {
 
 TEST_P(ReactorBehaviour, a_turn_ends_after_its_timeout) {
   EXPECT_LT(elapsed([&] { reactor.turn(0); }), 5 * kMs);
-  const Nanos took = elapsed([&] { EXPECT_EQ(reactor.turn(20 * kMs), 0); });
+  Nanos took = 0;
+  for (int i = 0; i < 5 && took < 20 * kMs; ++i) {  // a signal may end a wait before its time
+    took = elapsed([&] { EXPECT_EQ(reactor.turn(20 * kMs), 0); });
+  }
   EXPECT_GE(took, 20 * kMs);
   EXPECT_LT(took, 200 * kMs);
 }
@@ -325,7 +282,9 @@ TEST_P(ReactorBehaviour, posted_work_of_many_threads_is_all_done) {
   int done = 0;
   std::vector<std::thread> posters;
   for (int t = 0; t < kThreads; ++t) {
-    posters.emplace_back([&] { for (int i = 0; i < kEach; ++i) reactor.post([&] { ++done; }); });
+    posters.emplace_back([&] {
+      for (int i = 0; i < kEach; ++i) reactor.post([&] { ++done; });
+    });
   }
   while (done < kThreads * kEach) reactor.turn(-1);
   for (auto& poster : posters) poster.join();
@@ -380,17 +339,18 @@ TEST_P(ReactorBehaviour, block_hooks_surround_a_wait_that_may_sleep_and_no_other
 
 TEST_P(ReactorBehaviour, a_foreign_loop_learns_of_io_timers_posts_and_deferred_work) {
   int asked = 0;
-  ASSERT_EQ(reactor.make_external([](void* arg) { ++*static_cast<int*>(arg); }, &asked), 0);
-  auto readable = [&](int timeout_ms) {
-    pollfd item{reactor.fd(), POLLIN, 0};
-    return ::poll(&item, 1, timeout_ms) == 1;
-  };
+  const int made = reactor.make_external([](void* arg) { ++*static_cast<int*>(arg); }, &asked);
+  if (reactor.fd() < 0) {
+    EXPECT_EQ(made, ENOTSUP);
+    GTEST_SKIP() << "this backend has no descriptor that a foreign loop could watch";
+  }
+  ASSERT_EQ(made, 0);
+  auto readable = [&](int timeout_ms) { return wait_readable(reactor.fd(), timeout_ms); };
   reactor.turn(0);
   EXPECT_FALSE(readable(0));
 
   Pair pair;
-  char byte;
-  Handler handler([&](unsigned) { EXPECT_EQ(::read(pair.ends[0], &byte, 1), 1); });
+  Handler handler([&](unsigned) { EXPECT_EQ(pair.take(0), 'x'); });
   reactor.add(pair.ends[0], kReadable, &handler);
   pair.send(1);
   EXPECT_TRUE(readable(1000));
@@ -410,6 +370,15 @@ TEST_P(ReactorBehaviour, a_foreign_loop_learns_of_io_timers_posts_and_deferred_w
   EXPECT_EQ(fired, 1);
   EXPECT_FALSE(readable(0));
 
+  std::thread sender([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    pair.send(1);
+  });
+  EXPECT_LT(elapsed([&] { EXPECT_TRUE(readable(2000)); }), 1500 * kMs) << "the foreign loop slept through it";
+  sender.join();
+  reactor.turn(0);
+  EXPECT_EQ(handler.calls, 2);
+
   bool posted = false;
   std::thread([&] { reactor.post([&] { posted = true; }); }).join();
   EXPECT_TRUE(readable(1000));
@@ -425,7 +394,7 @@ TEST_P(ReactorBehaviour, a_foreign_loop_learns_of_io_timers_posts_and_deferred_w
 }
 
 TEST_P(ReactorBehaviour, may_be_destroyed_with_work_left) {
-  std::optional<Reactor> local(std::in_place, make_backend(GetParam()));
+  std::optional<Reactor> local(std::in_place, GetParam()());
   Work work([] { ADD_FAILURE() << "ran"; });
   Alarm alarm([] { ADD_FAILURE() << "fired"; });
   local->defer(work.deferred);
@@ -437,4 +406,4 @@ TEST_P(ReactorBehaviour, may_be_destroyed_with_work_left) {
 }
 
 }  // namespace
-}  // namespace fasterapi::core
+}  // namespace fasterapi::core::test

@@ -1,11 +1,6 @@
 #pragma once
 // What the stream tests share: loopback sockets, a handler that records, and a loop with a patience limit.
-#include <arpa/inet.h>
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <functional>
@@ -18,9 +13,11 @@
 #include <fasterapi/core/reactor.hpp>
 #include <fasterapi/core/stream.hpp>
 
-namespace fasterapi::core::test {
+#include "../reactor/backends_under_test.hpp"
+#include "../reactor/handlers.hpp"
+#include "../support/sockets.hpp"
 
-constexpr Nanos kMs = 1'000'000;
+namespace fasterapi::core::test {
 
 /// Records what happens to its stream; the hooks run first.
 struct Recorder final : StreamHandler {
@@ -57,7 +54,18 @@ struct Recorder final : StreamHandler {
   std::function<void(std::string_view)> data_hook;
 };
 
-class StreamTest : public testing::Test {
+/// The default backend (FASTERAPI_REACTOR in the environment chooses).
+class DefaultBackend : public testing::Test {
+ protected:
+  std::unique_ptr<Backend> backend() const { return make_backend(); }
+};
+class EachBackend : public testing::TestWithParam<BackendUnderTest> {
+ protected:
+  std::unique_ptr<Backend> backend() const { return GetParam()(); }
+};
+
+template <class Base>
+class StreamFixture : public Base {
  protected:
   /// Turns the reactor until `done`; false after five seconds.
   bool run(const std::function<bool()>& done) {
@@ -72,35 +80,6 @@ class StreamTest : public testing::Test {
     for (int i = 0; i < turns; ++i) reactor.turn(0);
   }
 
-  /// A listening TCP socket on a free port of the loopback interface.
-  static int listen(sockaddr_in& address) {
-    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    address = {};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    EXPECT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(::listen(fd, 64), 0);
-    ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-    return fd;
-  }
-  /// A connected TCP pair, both ends non-blocking.
-  static std::pair<int, int> tcp_pair(int buffer = 0) {
-    sockaddr_in address;
-    const int listening = listen(address);
-    const int one = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (buffer) {
-      ::setsockopt(one, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
-      ::setsockopt(listening, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
-    }
-    EXPECT_EQ(::connect(one, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-    ::fcntl(one, F_SETFL, O_NONBLOCK);
-    const int flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
-    const int two = ::accept4(listening, nullptr, nullptr, flags);  // NOLINT: the connection is already queued
-    EXPECT_GE(two, 0) << errno;
-    ::close(listening);
-    return {one, two};
-  }
   /// Both ends as recorders.
   void make_pair(int buffer = 0) {
     auto [one, two] = tcp_pair(buffer);
@@ -113,19 +92,17 @@ class StreamTest : public testing::Test {
     EXPECT_EQ(a.stream->adopt(one), 0);
     return two;
   }
-  static void reset(int fd) {  // closes with RST
-    linger hard{1, 0};
-    ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-    ::close(fd);
-  }
   static std::string pattern(std::size_t size) {
     std::string text(size, '\0');
     for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>(i * 131 + i / 257);
     return text;
   }
 
-  Reactor reactor;
+  Reactor reactor{this->backend()};
   Recorder a{reactor}, b{reactor};
 };
+
+using StreamTest = StreamFixture<DefaultBackend>;
+using StreamBehaviour = StreamFixture<EachBackend>;
 
 }  // namespace fasterapi::core::test

@@ -6,13 +6,15 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "tail.hpp"
+#include <stream/tail.hpp>
+
+#include "socket_calls.hpp"
 
 namespace fasterapi::core {
 
-ssize_t send_file(int socket, int file, std::uint64_t offset, std::size_t size) noexcept {
+std::ptrdiff_t send_file(int socket, int file, std::uint64_t offset, std::size_t size) noexcept {
   auto at = static_cast<off_t>(offset);
-  return ::sendfile(socket, file, &at, size);
+  return net::retried([&] { return ::sendfile(socket, file, &at, size); });
 }
 
 bool in_page_cache(int file, std::uint64_t offset, std::size_t size) noexcept {
