@@ -194,7 +194,11 @@ def slow_reader(seconds: float) -> dict[str, Any]:
     left = sum(1 for sock in readers if _alive(sock))
     load.stop()
     program.stop()
-    return {"extra_rss_kib_each": round((peak - memory) * 1024 / 200, 1), "left_after_6_s": left, **summary(load)}
+    return {
+        "extra_rss_kib_each": round((peak - memory) * 1024 / 200, 1),
+        "left_after_6_s": left,
+        **summary(load),
+    }
 
 
 def _alive(sock: socket.socket) -> bool:
@@ -312,7 +316,8 @@ def overload(seconds: float) -> dict[str, Any]:
 
 
 SCENARIOS = {
-    function.__name__: function for function in (kill, reload, term, slowloris, slow_reader, churn, emfile, overload)
+    function.__name__: function
+    for function in (kill, reload, term, slowloris, slow_reader, churn, emfile, overload)
 }
 
 

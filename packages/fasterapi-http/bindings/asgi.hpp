@@ -33,7 +33,7 @@ inline AsgiNames names;
 struct AsgiOptions {
   std::string root_path;
   std::string scheme = "http";
-  Ref state;                         // dict to copy into each scope, or empty
+  Ref state;         // dict to copy into each scope, or empty
   Networks trusted;  // peers whose X-Forwarded-* or Forwarded fields count
   ForwardedStyle forwarded_style = ForwardedStyle::x_forwarded;
   bool forwarded_host = false;  // the host that they tell replaces the Host field and `server`

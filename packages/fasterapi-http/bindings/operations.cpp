@@ -62,9 +62,8 @@ std::shared_ptr<AccessLog> open_access_log(PyServer& server, const std::string& 
 
 void count_requests(PyServer& server) {
   auto metrics = std::make_shared<RequestMetrics>(core::metrics::Registry::process());
-  server.server.add_observer([metrics](const Transaction& transaction, std::int64_t elapsed) {
-    metrics->record(transaction, elapsed);
-  });
+  server.server.add_observer(
+      [metrics](const Transaction& transaction, std::int64_t elapsed) { metrics->record(transaction, elapsed); });
 }
 
 void set_guard(PyServer& server, double rate, double burst, const std::string& key, bool adaptive, double most,

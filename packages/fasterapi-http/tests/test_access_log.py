@@ -72,7 +72,17 @@ def test_a_format_of_ones_own(start: Any, tmp_path: Path) -> None:
     parts = read(tmp_path / "log", 1)[0].split("|")
     assert parts[0:3] == ["127.0.0.1", "-", "-"]
     assert re.fullmatch(r"\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]", parts[3])
-    assert parts[4:13] == ["GET /a%20b?c=d HTTP/1.1", "GET", "/a%20b", "c=d", "HTTP/1.1", "200", "5", "5", "-"]
+    assert parts[4:13] == [
+        "GET /a%20b?c=d HTTP/1.1",
+        "GET",
+        "/a%20b",
+        "c=d",
+        "HTTP/1.1",
+        "200",
+        "5",
+        "5",
+        "-",
+    ]
     assert parts[13] == r"me \"x\""
     assert [parts[14], parts[15]] == ["0", "0"]
     assert 0 < int(parts[16]) < 1_000_000
@@ -147,7 +157,16 @@ def test_a_reader_that_does_not_read_holds_nobody_up(tmp_path: Path) -> None:
     read_end, write_end = os.pipe()
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "fasterapi_http", "main:app", "--port", str(port), "--access-log-format", "%(U)s"],
+        [
+            sys.executable,
+            "-m",
+            "fasterapi_http",
+            "main:app",
+            "--port",
+            str(port),
+            "--access-log-format",
+            "%(U)s",
+        ],
         cwd=tmp_path,
         stdout=write_end,
         stderr=subprocess.DEVNULL,

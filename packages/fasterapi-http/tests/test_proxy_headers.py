@@ -79,7 +79,9 @@ def test_forwarded_headers_are_read_right_to_left_from_listed_proxies(start: Any
     assert client("X-Forwarded-For: 10.0.0.1, 10.0.0.2\r\n") == "10.0.0.1"  # all trusted: the farthest
     assert client("X-Forwarded-For: 2001:db8::7, [2001:db8:ffff::1]:99\r\n") == "2001:db8::7"
     assert client("X-Forwarded-For: 203.0.113.9:4711\r\n") == "203.0.113.9"
-    assert client("X-Forwarded-For: 1.1.1.1, unknown, 10.0.0.1\r\n") == "10.0.0.1"  # not past what is no address
+    assert (
+        client("X-Forwarded-For: 1.1.1.1, unknown, 10.0.0.1\r\n") == "10.0.0.1"
+    )  # not past what is no address
     assert client("X-Forwarded-For: unknown\r\n") == "127.0.0.1"
     assert client("X-Forwarded-For: 1.2.3.4.5\r\n") == "127.0.0.1"
     assert client("X-Forwarded-For: \r\n") == "127.0.0.1"
@@ -97,7 +99,10 @@ def test_schemes_go_with_their_hop(start: Any) -> None:
     assert scheme("X-Forwarded-Proto: https\r\n") == "https"
     assert scheme("X-Forwarded-Proto: WSS\r\n") == "https"
     assert scheme("X-Forwarded-Proto: gopher\r\n") == "http"
-    assert scheme("X-Forwarded-For: 1.1.1.1, 203.0.113.9, 10.0.0.1\r\nX-Forwarded-Proto: x, https, http\r\n") == "https"
+    assert (
+        scheme("X-Forwarded-For: 1.1.1.1, 203.0.113.9, 10.0.0.1\r\nX-Forwarded-Proto: x, https, http\r\n")
+        == "https"
+    )
     assert scheme("X-Forwarded-Proto: https, http\r\n") == "http"
 
 
@@ -120,13 +125,18 @@ def test_the_host_is_believed_only_when_asked_for(start: Any) -> None:
     assert ask(program.port, fields).split()[3:] == [f"127.0.0.1:{program.port}", "h"]
     program = start("--forwarded-host")
     assert ask(program.port, fields).split()[3:] == ["shop.example:8443", "shop.example:8443"]
-    assert ask(program.port, "X-Forwarded-Host: a.example:99\r\n").split()[3:] == ["a.example:99", "a.example:99"]
+    assert ask(program.port, "X-Forwarded-Host: a.example:99\r\n").split()[3:] == [
+        "a.example:99",
+        "a.example:99",
+    ]
     assert ask(program.port, "X-Forwarded-Host: a/b\r\n").split()[4] == "h"
 
 
 def test_the_standard_field(start: Any) -> None:
     """RFC 7239."""
-    program = start("--forwarded-style", "forwarded", "--forwarded-host", "--forwarded-allow-ips", "127.0.0.1,10.0.0.1")
+    program = start(
+        "--forwarded-style", "forwarded", "--forwarded-host", "--forwarded-allow-ips", "127.0.0.1,10.0.0.1"
+    )
     text = ask(
         program.port,
         'Forwarded: for=1.1.1.1, For="[2001:db8::1]:4711";proto=https;host="a.example", for=10.0.0.1;proto=http\r\n',
@@ -134,14 +144,20 @@ def test_the_standard_field(start: Any) -> None:
     assert text.split() == ["2001:db8::1", "4711", "https", "a.example:443", "a.example"]
     assert ask(program.port, "X-Forwarded-For: 203.0.113.9\r\n").split()[0] == "127.0.0.1"
     assert ask(program.port, "Forwarded: for=_hidden;proto=https\r\n").split()[0] == "127.0.0.1"
-    assert ask(program.port, 'Forwarded: for="1.2.3.4, 10.0.0.1\r\n').split()[0] == "127.0.0.1"  # no end of quotes
+    assert (
+        ask(program.port, 'Forwarded: for="1.2.3.4, 10.0.0.1\r\n').split()[0] == "127.0.0.1"
+    )  # no end of quotes
 
 
 # ---- PROXY protocol
 
 
 def v2(
-    command: int = 1, family: int = 0x11, body: bytes | None = None, version: int = 2, length: int | None = None
+    command: int = 1,
+    family: int = 0x11,
+    body: bytes | None = None,
+    version: int = 2,
+    length: int | None = None,
 ) -> bytes:
     if body is None:
         body = socket.inet_aton("203.0.113.9") + socket.inet_aton("192.0.2.1") + struct.pack("!HH", 4711, 443)

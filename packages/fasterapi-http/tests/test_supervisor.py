@@ -151,6 +151,19 @@ def test_rolling_restart_under_load_fails_nothing(start: Any, tmp_path: Path) ->
     assert program.stop() == 0
 
 
+def test_a_restart_during_a_restart_replaces_everybody_again(start: Any) -> None:
+    program = start("--workers", "2", "--drain-idle-grace", "0.1")
+    program.wait_for(RUNNING, count=2)
+    program.process.send_signal(signal.SIGHUP)
+    program.wait_for("Started server process", count=3)  # the first new one is not ready yet
+    program.process.send_signal(signal.SIGHUP)
+    program.wait_for(RUNNING, count=5)  # one of the first round, two of the second
+    first = [int(pid) for pid in re.findall(r"Started server process \[(\d+)\]", program.text)][:3]
+    wait_until(lambda: not any(alive(pid) for pid in first))
+    assert ask(program.port) == "hello"
+    assert program.stop() == 0
+
+
 def test_a_restart_that_cannot_start_leaves_the_old_workers(start: Any, tmp_path: Path) -> None:
     program = start("--workers", "2")
     program.wait_for(RUNNING, count=2)

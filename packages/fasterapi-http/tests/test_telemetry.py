@@ -191,7 +191,9 @@ def test_the_trace_context_reaches_scope_and_context() -> None:
     hosted = Hosted(with_trace_context(app), lifespan="off")
     try:
         with Client(hosted.port) as client:
-            client.request("GET", "/", headers=f"traceparent: {TRACE.decode()}\r\ntracestate: a=b\r\ntracestate: c=d\r\n")
+            client.request(
+                "GET", "/", headers=f"traceparent: {TRACE.decode()}\r\ntracestate: a=b\r\ntracestate: c=d\r\n"
+            )
             client.request("GET", "/")
             client.request("GET", "/", headers=f"traceparent: {TRACE.decode()}\r\n" * 2)
     finally:

@@ -13,7 +13,7 @@ import pytest
 from asgi_support import Program
 from http_client import Client
 
-APP = '''
+APP = """
 import sys, time
 from io import StringIO
 from wsgiref.validate import validator
@@ -96,7 +96,7 @@ def checked(environ, start_response):
         return [data]
     environ["QUERY_STRING"] = str(environ["QUERY_STRING"])
     return validator(answer)(environ, start_response)
-'''
+"""
 RUNNING = "fasterapi-http running on"
 
 
@@ -258,7 +258,9 @@ def test_flask(start: Any, tmp_path: Path) -> None:
         assert "session=" in answer.headers["Set-Cookie"]
         body = (
             b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\nv\r\n'
-            b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n' + b"x" * 200_000 + b"\r\n--b--\r\n"
+            b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
+            + b"x" * 200_000
+            + b"\r\n--b--\r\n"
         )
         answer = client.request("POST", "/upload", body, "Content-Type: multipart/form-data; boundary=b\r\n")
         assert answer.json() == {"size": 200_000, "form": "v"}

@@ -138,7 +138,9 @@ class Config:
     access_log_file: str | None = option(
         None, "File for the access log, opened anew on SIGUSR1; default: standard output."
     )
-    access_log_format: str = option("", "Format of its lines with %(x)s atoms, or 'json'; default: uvicorn's.")
+    access_log_format: str = option(
+        "", "Format of its lines with %(x)s atoms, or 'json'; default: uvicorn's."
+    )
 
     proxy_headers: bool = option(True, "Believe X-Forwarded-* of trusted peers.")
     forwarded_allow_ips: str | list[str] = option(
@@ -281,7 +283,9 @@ class Config:
         if self.rate_limit_key not in ("address", "prefix") and not re.fullmatch(
             r"header:" + _TOKEN.pattern, self.rate_limit_key
         ):
-            raise ConfigError(f"--rate-limit-key: '{self.rate_limit_key}' is not address, prefix or header:NAME")
+            raise ConfigError(
+                f"--rate-limit-key: '{self.rate_limit_key}' is not address, prefix or header:NAME"
+            )
         self.rate()
         if self.access_log_format:
             from ._http import check_access_format

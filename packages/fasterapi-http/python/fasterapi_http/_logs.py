@@ -61,7 +61,9 @@ def writes_itself(config: Config) -> bool:
         return True
     if config.log_config is not None or config.log_level in ("critical", "error", "warning"):
         return False
-    return any(isinstance(handler.formatter, _Formatter) for handler in logging.getLogger("fasterapi").handlers)
+    return any(
+        isinstance(handler.formatter, _Formatter) for handler in logging.getLogger("fasterapi").handlers
+    )
 
 
 def default_access_format(config: Config) -> str:

@@ -52,7 +52,12 @@ def parse_traceparent(value: bytes, state: bytes = b"") -> TraceContext | None:
     if match is None:
         return None
     version, trace_id, parent_id, flags, rest = match.groups()
-    if version == b"ff" or (version == b"00" and rest) or not trace_id.strip(b"0") or not parent_id.strip(b"0"):
+    if (
+        version == b"ff"
+        or (version == b"00" and rest)
+        or not trace_id.strip(b"0")
+        or not parent_id.strip(b"0")
+    ):
         return None
     text = state.decode("latin-1") if len(state) <= _MAX_TRACESTATE else ""
     return TraceContext(trace_id.decode(), parent_id.decode(), int(flags, 16), text)
@@ -205,7 +210,9 @@ def with_deadline(app: ASGIApp, seconds: float | None, header: str | None) -> AS
                     "headers": [(b"content-type", b"application/json")],
                 }
             )
-            await send({"type": "http.response.body", "body": b'{"detail":"The deadline of the request has passed"}'})
+            await send(
+                {"type": "http.response.body", "body": b'{"detail":"The deadline of the request has passed"}'}
+            )
 
     return limited
 

@@ -139,7 +139,12 @@ class Supervisor:
                 worker.kill()
             self._restore_signals(handlers)
             self._selector.close()
-            for sock in (self._wake_in, self._wake_out, *self._sockets, *(s for pair in self._pairs for s in pair)):
+            for sock in (
+                self._wake_in,
+                self._wake_out,
+                *self._sockets,
+                *(s for pair in self._pairs for s in pair),
+            ):
                 sock.close()
             if self._metrics_socket is not None:
                 self._metrics_socket.close()
@@ -398,7 +403,9 @@ class Supervisor:
                 data, descriptors, _, _ = socket.recv_fds(receiver, 1, 1)
             except OSError:
                 return
-            heirs = [w for w in self._workers.values() if w.state is _State.READY and w.index < len(self._pairs)]
+            heirs = [
+                w for w in self._workers.values() if w.state is _State.READY and w.index < len(self._pairs)
+            ]
             for descriptor in descriptors:
                 if heirs:
                     heir = min(heirs, key=lambda worker: worker.connections)
@@ -461,8 +468,12 @@ class Supervisor:
         if self._stopping or any(worker.replaces is not None for worker in self._workers.values()):
             return
         while self._to_replace:
-            worker = self._to_replace.pop(0)
-            if worker.pid in self._workers and worker.state is _State.READY and not worker.killed:
+            worker = self._to_replace[0]
+            gone = worker.pid not in self._workers or worker.killed
+            if worker.state is _State.STARTING and not gone:
+                return  # it may have read the old code: replaced once it serves
+            self._to_replace.pop(0)
+            if worker.state is _State.READY and not gone:
                 self._restarts.labels("recycled" if worker.wants_successor else "reload").inc()
                 self._start(replaces=worker)
                 return
@@ -489,7 +500,12 @@ class Supervisor:
             return
         _log.info("Replacing workers")
         _notify.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        self._to_replace = [worker for worker in self._active() if worker.state is _State.READY]
+        replaced = [worker.replaces for worker in self._workers.values()]
+        self._to_replace = [
+            worker
+            for worker in self._workers.values()
+            if worker.state is not _State.RETIRING and worker not in replaced
+        ]
         if not self._to_replace:
             _notify.send("READY=1")
 

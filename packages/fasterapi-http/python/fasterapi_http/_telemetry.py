@@ -40,7 +40,8 @@ class Counting:
         self._server = server
         self._seen: dict[str, int] = {}
         self._counters: dict[str, Any] = {
-            name: metrics.counter(_PREFIX + metric, text).labels() for name, (metric, text) in COUNTERS.items()
+            name: metrics.counter(_PREFIX + metric, text).labels()
+            for name, (metric, text) in COUNTERS.items()
         }
         rejected = metrics.counter(_PREFIX + "rejected_total", "Refused, by reason.", ["reason"])
         for name, reason in REJECTED.items():
@@ -125,9 +126,7 @@ async def _answer(
     await send({"type": "http.response.body", "body": body})
 
 
-async def metrics_server(
-    server: Server, config: Config, counting: Counting, sock: socket.socket
-) -> Server:
+async def metrics_server(server: Server, config: Config, counting: Counting, sock: socket.socket) -> Server:
     """A server for the metrics, health and readiness alone, on a socket that all workers share."""
     from ._server import Server as Plain
 
@@ -145,4 +144,3 @@ async def metrics_server(
     _http.host_asgi(own, endpoints(nothing, server, config, None), websockets=False)
     await own.start(sockets=[sock])
     return own
-

@@ -252,4 +252,3 @@ def environ_of(scope: MutableMapping[str, Any]) -> Environ:
             value = environ[name] + ("; " if name == "HTTP_COOKIE" else ",") + value
         environ[name] = value
     return environ
-

@@ -61,12 +61,28 @@ bool AccessFormat::compile(std::string_view format, std::string& error) {
   json_ = format == "json";
   if (json_) return true;
   static constexpr std::pair<std::string_view, Kind> kAtoms[] = {
-      {"h", Kind::host},          {"l", Kind::dash},         {"u", Kind::dash},     {"t", Kind::time},
-      {"r", Kind::line},          {"m", Kind::method},       {"U", Kind::path},     {"q", Kind::query},
-      {"H", Kind::protocol},      {"s", Kind::status},       {"B", Kind::bytes},    {"b", Kind::bytes_or_dash},
-      {"T", Kind::seconds},       {"M", Kind::milliseconds}, {"D", Kind::microseconds}, {"L", Kind::decimal},
-      {"p", Kind::pid},           {"client_addr", Kind::client},   {"request_line", Kind::line},
-      {"status_code", Kind::phrase}, {"iso_time", Kind::iso_time}, {"target", Kind::target},
+      {"h", Kind::host},
+      {"l", Kind::dash},
+      {"u", Kind::dash},
+      {"t", Kind::time},
+      {"r", Kind::line},
+      {"m", Kind::method},
+      {"U", Kind::path},
+      {"q", Kind::query},
+      {"H", Kind::protocol},
+      {"s", Kind::status},
+      {"B", Kind::bytes},
+      {"b", Kind::bytes_or_dash},
+      {"T", Kind::seconds},
+      {"M", Kind::milliseconds},
+      {"D", Kind::microseconds},
+      {"L", Kind::decimal},
+      {"p", Kind::pid},
+      {"client_addr", Kind::client},
+      {"request_line", Kind::line},
+      {"status_code", Kind::phrase},
+      {"iso_time", Kind::iso_time},
+      {"target", Kind::target},
   };
   auto literal = [this](std::string_view text) {
     if (text.empty()) return;
@@ -152,9 +168,7 @@ void AccessFormat::put(const Part& part, const Transaction& tx, std::int64_t ela
       line += reason_phrase(tx.status());
       break;
     case Kind::bytes: number(line, tx.body_bytes_sent()); break;
-    case Kind::bytes_or_dash:
-      tx.body_bytes_sent() ? number(line, tx.body_bytes_sent()) : void(line += '-');
-      break;
+    case Kind::bytes_or_dash: tx.body_bytes_sent() ? number(line, tx.body_bytes_sent()) : void(line += '-'); break;
     case Kind::header: dash_or(line, tx.head.find(part.text)); break;
     case Kind::time: line += clock(false); break;
     case Kind::iso_time: line += clock(true); break;

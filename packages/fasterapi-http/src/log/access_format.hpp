@@ -22,8 +22,28 @@ class AccessFormat {
 
  private:
   enum class Kind : std::uint8_t {
-    text, host, client, line, method, path, query, target, protocol, status, phrase, bytes, bytes_or_dash, header,
-    time, iso_time, seconds, milliseconds, microseconds, decimal, pid, dash,
+    text,
+    host,
+    client,
+    line,
+    method,
+    path,
+    query,
+    target,
+    protocol,
+    status,
+    phrase,
+    bytes,
+    bytes_or_dash,
+    header,
+    time,
+    iso_time,
+    seconds,
+    milliseconds,
+    microseconds,
+    decimal,
+    pid,
+    dash,
   };
   struct Part {
     Kind kind;

@@ -87,7 +87,8 @@ std::string_view parameter(std::string_view element, std::string_view lower_name
     std::size_t equal = pair.find('=');
     if (equal == pair.npos || !equals_lower(pair.substr(0, equal), lower_name)) continue;
     std::string_view value = pair.substr(equal + 1);
-    if (value.size() >= 2 && value.front() == '"' && value.back() == '"') value = value.substr(1, value.size() - 2);
+    if (value.size() >= 2 && value.front() == '"' && value.back() == '"')
+      value = value.substr(1, value.size() - 2);
     return value;
   }
   return {};

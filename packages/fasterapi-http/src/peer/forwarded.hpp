@@ -15,7 +15,7 @@ namespace fasterapi::http {
 enum class ForwardedStyle { x_forwarded, rfc7239 };
 
 struct Forwarded {
-  std::string client;      // empty: not told
+  std::string client;  // empty: not told
   int client_port = 0;
   std::string_view scheme;  // "http" or "https"; empty: not told
   std::string_view host;    // as a Host field; empty: not told

@@ -53,7 +53,7 @@ ProxyResult binary(std::string_view in, ProxyHeader& out, std::size_t& consumed)
   if (version != 2 || command > 1 || 16 + length > kMaxProxyHeader) return ProxyResult::error;
   std::size_t addresses = 0;
   switch (family) {
-    case 0x00: break;               // AF_UNSPEC
+    case 0x00: break;                   // AF_UNSPEC
     case 0x11: addresses = 12; break;   // TCP over IPv4
     case 0x21: addresses = 36; break;   // TCP over IPv6
     case 0x31: addresses = 216; break;  // UNIX stream
@@ -87,7 +87,8 @@ ProxyResult parse_proxy_header(std::string_view in, ProxyHeader& out, std::size_
   constexpr std::string_view kLine = "PROXY ";
   auto starts = [in](std::string_view with) { return in.substr(0, with.size()) == with.substr(0, in.size()); };
   if (in.empty()) return ProxyResult::incomplete;
-  if (starts(kSignature)) return in.size() < kSignature.size() ? ProxyResult::incomplete : binary(in, out, consumed);
+  if (starts(kSignature))
+    return in.size() < kSignature.size() ? ProxyResult::incomplete : binary(in, out, consumed);
   if (starts(kLine)) return in.size() < kLine.size() ? ProxyResult::incomplete : line(in, out, consumed);
   return ProxyResult::error;
 }

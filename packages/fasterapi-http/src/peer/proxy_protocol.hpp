@@ -1,6 +1,6 @@
 #pragma once
-// The PROXY protocol, versions 1 and 2 (haproxy.org, proxy-protocol.txt): what a balancer in front of us writes before
-// the first byte of its client.
+// The PROXY protocol, versions 1 and 2 (haproxy.org, proxy-protocol.txt): what a balancer in front of us writes
+// before the first byte of its client.
 //   Cost     linear in the header; no allocation
 //   Strict   anything that the specification does not allow is an error; a version 2 header has at most
 //            kMaxProxyHeader bytes with its TLVs, which are skipped

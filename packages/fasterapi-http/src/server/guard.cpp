@@ -11,10 +11,10 @@ namespace fasterapi::http {
 namespace {
 
 constexpr core::Nanos kWindow = 100'000'000;
-constexpr std::uint64_t kEnough = 10;   // requests in a window that says something
-constexpr double kTolerance = 2.0;      // times the least latency
+constexpr std::uint64_t kEnough = 10;  // requests in a window that says something
+constexpr double kTolerance = 2.0;     // times the least latency
 constexpr double kSmoothing = 0.25;
-constexpr double kForgetting = 1.01;    // of the least latency, per window
+constexpr double kForgetting = 1.01;  // of the least latency, per window
 constexpr std::size_t kMaxKey = 128;
 
 /// Answers everything with one status; the seconds to wait are the transaction's.
@@ -90,8 +90,8 @@ const Route* Guard::check(Transaction& tx, core::Nanos now) noexcept {
       core::RateDecision decision = block_->take(key_of(tx), {options_.rate, options_.burst}, 1, now);
       if (!decision.allowed) {
         ++rate_limited_;
-        tx.set_retry_after(
-            static_cast<std::uint32_t>(std::min<std::int64_t>(decision.retry_after_ns / 1'000'000'000 + 1, 86'400)));
+        tx.set_retry_after(static_cast<std::uint32_t>(
+            std::min<std::int64_t>(decision.retry_after_ns / 1'000'000'000 + 1, 86'400)));
         return &too_many_;
       }
     } catch (const std::bad_alloc&) {  // no key, no limit: the request itself will tell

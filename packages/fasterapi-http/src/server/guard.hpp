@@ -1,6 +1,6 @@
 #pragma once
-// What is refused before a handler sees it: clients beyond their rate (429), and everything beyond what the handlers
-// can do in the time that they usually take (503). Both answers have Retry-After.
+// What is refused before a handler sees it: clients beyond their rate (429), and everything beyond what the
+// handlers can do in the time that they usually take (503). Both answers have Retry-After.
 //   Cost     rate: one look-up and one compare-and-swap in the shared block; adaptive limit: a few additions
 //   Threads  the server's; the token buckets are shared by all workers
 #include <algorithm>
@@ -18,7 +18,7 @@ namespace fasterapi::http {
 
 struct GuardOptions {
   enum class Key : std::uint8_t { address, prefix, header };  // prefix: /24 or /64
-  double rate = 0;  // requests per second and key; 0: any
+  double rate = 0;                                            // requests per second and key; 0: any
   double burst = 0;
   Key key = Key::address;
   std::string header;  // lower case, Key::header
@@ -27,8 +27,8 @@ struct GuardOptions {
   double min_limit = 4, max_limit = 1000;
 };
 
-/// How many requests may be in flight, found from how long they take: where the average of a window is above twice the
-/// least one seen lately, the limit shrinks in proportion, else it grows by its square root.
+/// How many requests may be in flight, found from how long they take: where the average of a window is above twice
+/// the least one seen lately, the limit shrinks in proportion, else it grows by its square root.
 class AdaptiveLimit {
  public:
   AdaptiveLimit(double least, double most) noexcept : least_(least), most_(most), limit_(std::min(most, 20.0)) {}

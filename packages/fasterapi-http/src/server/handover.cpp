@@ -58,8 +58,8 @@ bool Handover::offer(int fd) noexcept {
     std::uint64_t index = block_.cell_of(slot, cells_).load(std::memory_order_acquire);
     if (index == 0 || index == index_ + 1 || index > senders_.size() || !block_.live(slot)) continue;
     const core::Cell& waiting = block_.cell_of(slot, cells_ + 2);
-    std::uint64_t theirs = block_.cell_of(slot, cells_ + 1).load(std::memory_order_relaxed) +
-                           waiting.load(std::memory_order_relaxed);
+    std::uint64_t theirs =
+        block_.cell_of(slot, cells_ + 1).load(std::memory_order_relaxed) + waiting.load(std::memory_order_relaxed);
     if (theirs >= least) continue;
     least = theirs;
     target = static_cast<std::uint32_t>(index - 1);

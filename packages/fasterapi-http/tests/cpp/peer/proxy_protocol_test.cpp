@@ -12,7 +12,8 @@ namespace fasterapi::http {
 namespace {
 
 const std::string kV1 = "PROXY TCP4 203.0.113.9 192.0.2.1 4711 443\r\n";
-const std::string kV2 = std::string("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", 16) + std::string("\xcb\0\x71\x09\xc0\0\x02\x01\x12\x67\x01\xbb", 12);
+const std::string kV2 = std::string("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", 16) +
+                        std::string("\xcb\0\x71\x09\xc0\0\x02\x01\x12\x67\x01\xbb", 12);
 
 TEST(ProxyProtocol, EveryPrefixIsIncompleteAndNeverReadBeyond) {
   for (const std::string& header : {kV1, kV2}) {
