@@ -25,7 +25,7 @@ TEST(HeadTemplate, every_length_has_its_digits) {
 
 TEST(HeadTemplate, fields_and_persistence) {
   HeaderField field{"x-a", "b"};
-  HeadTemplate made(404, "application/json", {&field, 1}, "mine");
+  HeadTemplate made(404, "application/json", {&field, 1}, "server: mine\r\n");
   EXPECT_EQ(
       head(made, 2, Persistence::close),
       "HTTP/1.1 404 Not Found\r\nserver: mine\r\ncontent-type: application/json\r\nx-a: b\r\ncontent-length: 2\r\n"
