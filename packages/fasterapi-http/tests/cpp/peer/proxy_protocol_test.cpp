@@ -1,4 +1,4 @@
-#include "../../../src/peer/proxy_protocol.hpp"
+#include "peer/proxy_protocol.hpp"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <random>
 #include <string>
 
-#include "../../../src/peer/networks.hpp"
+#include "peer/networks.hpp"
 
 namespace fasterapi::http {
 namespace {
