@@ -9,11 +9,7 @@ from pathlib import Path
 import pytest
 
 CORE = Path(__file__).resolve().parent.parent
-PAGES = [
-    CORE / "docs" / name
-    for name in ("futures.md", "memory.md", "networking.md", "tls.md")
-    if (CORE / "docs" / name).exists()
-]
+PAGES = sorted((CORE / "docs").glob("*.md"))
 
 
 def examples() -> str:
