@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -148,7 +149,7 @@ def kqueue(build: Path, target: str, system: str) -> str:
 def main(arguments: list[str]) -> int:
     native = Path(arguments[0] if arguments else ROOT / "build" / "native").resolve()
     cross = native.parent / "backends"
-    steps = {
+    steps: dict[str, Callable[[], str]] = {
         "epoll, io_uring, kqueue double": lambda: here(native),
         "kqueue for macOS": lambda: kqueue(cross, "aarch64-macos", "Darwin"),
         "kqueue for FreeBSD": lambda: kqueue(cross, "x86_64-freebsd", "FreeBSD"),
