@@ -89,8 +89,8 @@ class DescriptorWatch final : public IoHandler {
     drop(direction == kReadable ? reader_ : writer_);
     IoWaiter*& slot = direction == kReadable ? read_waiter_ : write_waiter_;
     Py_INCREF(waiter->owner());
-    drop(slot);
-    slot = waiter;
+    IoWaiter* old = std::exchange(slot, waiter);
+    drop(old);
     return update();
   }
   void unset(unsigned direction, IoWaiter* waiter) noexcept {
@@ -132,7 +132,10 @@ class DescriptorWatch final : public IoHandler {
     }
   }
   static void drop(IoWaiter*& slot) noexcept {
-    if (IoWaiter* old = std::exchange(slot, nullptr)) Py_DECREF(old->owner());
+    if (IoWaiter* old = std::exchange(slot, nullptr)) {
+      old->on_dropped();
+      Py_DECREF(old->owner());
+    }
   }
   bool registered() const noexcept { return loop_->reactor->handler_of(fd_) == this; }
   void unregister() noexcept {

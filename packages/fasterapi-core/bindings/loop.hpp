@@ -91,6 +91,7 @@ class IoWaiter {
  public:
   explicit IoWaiter(PyObject* owner) noexcept : owner_(owner) {}
   virtual void on_ready() noexcept = 0;
+  virtual void on_dropped() noexcept {}  // its place went to another or with the loop: nothing comes any more
   PyObject* owner() const noexcept { return owner_; }  // kept alive while it waits
 
  protected:

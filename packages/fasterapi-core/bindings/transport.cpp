@@ -242,10 +242,12 @@ bool init_transport_names() {
                      {&tn.waiter, "_waiter"},
                      {&tn.transport, "_transport"},
                      {&tn.paused, "_paused"},
-                     {&tn.limit, "_limit"}};
+                     {&tn.limit, "_limit"},
+                     {&tn.io_refs, "_io_refs"},
+                     {&tn.decref_socketios, "_decref_socketios"}};
   for (auto& name : names)
     if (!(*name.slot = PyUnicode_InternFromString(name.text))) return false;
-  if (!(tn.minus_one = PyLong_FromLong(-1))) return false;
+  if (!(tn.minus_one = PyLong_FromLong(-1)) || !(tn.one = PyLong_FromLong(1))) return false;
   struct {
     PyObject** slot;
     const char *module, *name;

@@ -65,11 +65,12 @@ class TransportTable {
 struct TransportNames {
   PyObject *data_received, *eof_received, *connection_made, *connection_lost, *get_buffer, *buffer_updated,
       *pause_writing, *resume_writing, *datagram_received, *error_received, *attach, *detach, *close, *set_result,
-      *set_exception, *done, *gettimeout, *stream_reader_wr, *eof, *buffer, *waiter, *transport, *paused, *limit;
+      *set_exception, *done, *gettimeout, *stream_reader_wr, *eof, *buffer, *waiter, *transport, *paused, *limit,
+      *io_refs, *decref_socketios;
   PyObject *socket_type, *ssl_socket_type, *buffered_protocol, *stream_protocol, *stream_reader;
   PyObject *transport_base, *datagram_base;
   PyObject *stream_data_received, *stream_feed_data;  // the functions that the fast path stands in for
-  PyObject* minus_one;
+  PyObject *minus_one, *one;
 };
 extern TransportNames tn;
 

@@ -1,10 +1,13 @@
 // loop.sock_*(): awaitables that try the call first, then wait natively for the descriptor and do it there.
 // As the coroutines that they stand for they do nothing before they are awaited, are accepted by
 // asyncio.create_task(), and give up their place on the descriptor when they are cancelled or closed.
-// Sockets that are not exactly socket.socket (wrappers, doubles, subclasses) keep asyncio's own coroutines.
+// While one waits it counts as a user of its socket, as a file of socket.makefile() does: close() takes effect
+// when the call has ended, so that the descriptor's number cannot become another file's under it. Sockets that are
+// not exactly socket.socket (wrappers, doubles, subclasses) keep asyncio's own coroutines.
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "loop_objects.hpp"
 #include "transport.hpp"
@@ -24,6 +27,7 @@ class CallWaiter final : public IoWaiter {
  public:
   explicit CallWaiter(SocketCall* call) noexcept;
   void on_ready() noexcept override;
+  void on_dropped() noexcept override;
 
  private:
   SocketCall* call_;
@@ -40,7 +44,7 @@ struct SocketCall {
   Py_buffer view;
   Kind kind;
   State state;
-  bool has_view, connecting;
+  bool has_view, connecting, holds_socket;
   int fd;
   alignas(CallWaiter) unsigned char waiter_storage[sizeof(CallWaiter)];
 
@@ -182,14 +186,29 @@ PyObject* attempt(SocketCall* c) {
 
 // ---------------------------------------------------------------- waiting
 
+/// Counts the call among the socket's users.
+bool hold_socket(SocketCall* c) {
+  Ref users(PyObject_GetAttr(c->sock, tn.io_refs));
+  Ref more(users ? PyNumber_Add(users.get(), tn.one) : nullptr);
+  return more && PyObject_SetAttr(c->sock, tn.io_refs, more.get()) == 0 && (c->holds_socket = true);
+}
+void release_socket(SocketCall* c) noexcept {
+  if (!std::exchange(c->holds_socket, false)) return;
+  ErrorGuard keep;
+  if (!Ref(PyObject_CallMethodNoArgs(c->sock, tn.decref_socketios))) PyErr_WriteUnraisable(c->sock);
+}
+
 void finish(SocketCall* c) noexcept {
   c->state = State::finished;
   watch_unset_waiter(c->core(), c->fd, c->direction(), &c->waiter());
+  release_socket(c);
   if (c->has_view) {
     c->has_view = false;
     PyBuffer_Release(&c->view);
   }
 }
+
+void CallWaiter::on_dropped() noexcept { release_socket(call_); }
 
 void CallWaiter::on_ready() noexcept {
   SocketCall* c = call_;
@@ -234,6 +253,7 @@ PyObject* wait_for_it(SocketCall* c) {
   if (!future) return nullptr;
   Py_XSETREF(c->future, future);
   if (PyObject_SetAttr(future, rt.future_blocking, Py_True) < 0) return nullptr;
+  if (!hold_socket(c)) return nullptr;
   if (int error = watch_set_waiter(c->core(), c->fd, c->direction(), &c->waiter())) {
     errno = error;
     return PyErr_SetFromErrno(PyExc_OSError);
@@ -382,7 +402,7 @@ PyObject* make(PyObject* loop, Kind kind, PyObject* sock, PyObject* argument, Py
   c->done = 0;
   c->kind = kind;
   c->state = State::created;
-  c->has_view = c->connecting = false;
+  c->has_view = c->connecting = c->holds_socket = false;
   c->fd = -1;
   new (c->waiter_storage) CallWaiter(c);
   PyObject_GC_Track(c);

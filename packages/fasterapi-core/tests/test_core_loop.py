@@ -39,6 +39,41 @@ def test_run_returns_and_refuses_nesting() -> None:
     assert fasterapi_core.run(main()) == "done"
 
 
+def test_run_takes_a_loop_factory_and_debug() -> None:
+    made = []
+
+    class Own(EventLoop):
+        pass
+
+    def factory() -> EventLoop:
+        made.append(Own(backend="epoll"))
+        return made[-1]
+
+    async def main() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    loop = fasterapi_core.run(main(), loop_factory=factory)
+    assert made == [loop] and loop.is_closed() and not loop.get_debug()
+    assert fasterapi_core.run(main(), loop_factory=factory, debug=True).get_debug()
+
+
+def test_run_refuses_another_loop() -> None:
+    made = []
+
+    def factory() -> asyncio.AbstractEventLoop:
+        made.append(asyncio.SelectorEventLoop())
+        return made[-1]
+
+    async def main() -> None:
+        pytest.fail("ran on a loop of asyncio's")
+
+    coroutine = main()
+    with pytest.raises(TypeError, match="EventLoop, loop_factory made"):
+        fasterapi_core.run(coroutine, loop_factory=factory)
+    coroutine.close()
+    assert made[0].is_closed()
+
+
 def test_call_soon_order_arguments_and_cancel(loop: Any) -> None:
     seen: list[Any] = []
     loop.call_soon(seen.append, 1)

@@ -196,6 +196,96 @@ def test_asyncios_checks() -> None:
     fasterapi_core.run(main(), debug=True)
 
 
+def test_close_takes_effect_when_the_waiting_call_has_ended(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for cancelled in (False, True):
+            a, b = sockets()
+            with a, b:
+                reading = asyncio.create_task(loop.sock_recv(a, 8))
+                await asyncio.sleep(0)
+                a.close()
+                number = a.fileno()
+                assert number != -1
+                with socket.socket() as other:
+                    assert other.fileno() != number  # not handed out while the call waits for it
+                if cancelled:
+                    reading.cancel()
+                    with pytest.raises(asyncio.CancelledError):
+                        await reading
+                else:
+                    b.send(b"late")
+                    assert await reading == b"late"
+                assert a.fileno() == -1
+                assert b.recv(1) == b""
+            a, b = sockets()
+            with a, b:
+                sending = asyncio.create_task(loop.sock_sendall(a, bytes(3_000_000)))
+                await asyncio.sleep(0)
+                a.close()
+                if cancelled:
+                    sending.cancel()
+                    with pytest.raises(asyncio.CancelledError):
+                        await sending
+                else:
+                    got = 0
+                    while got < 3_000_000:
+                        got += len(await loop.sock_recv(b, 1 << 20))
+                    await sending
+                assert a.fileno() == -1
+
+    run(main())
+
+
+def test_a_closed_socket_is_still_connected_by_the_call_that_connects_it(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as sock:
+            sock.setblocking(False)
+            connecting = asyncio.create_task(loop.sock_connect(sock, server.getsockname()))
+            loop.call_soon(sock.close)
+            await connecting
+            await asyncio.sleep(0)
+            assert sock.fileno() == -1
+            server.accept()[0].close()
+
+    run(main())
+
+
+def test_a_call_lets_go_of_its_socket_when_another_takes_its_place(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        a, b = sockets()
+        with a, b:
+            first = asyncio.create_task(loop.sock_recv(a, 8))
+            await asyncio.sleep(0)
+            second = asyncio.create_task(loop.sock_recv(a, 8))
+            await asyncio.sleep(0)
+            a.close()
+            assert a.fileno() != -1
+            b.send(b"x")
+            assert await second == b"x"
+            assert a.fileno() == -1
+            first.cancel()
+            await asyncio.wait([first])
+
+    run(main())
+
+
+def test_closing_the_loop_lets_go_of_sockets() -> None:
+    loop = fasterapi_core.new_event_loop()
+    a, b = sockets()
+    with b:
+        task = loop.create_task(loop.sock_recv(a, 8))
+        loop.run_until_complete(asyncio.sleep(0))
+        a.close()
+        assert a.fileno() != -1
+        loop.close()
+        assert a.fileno() == -1
+        assert not task.done()
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
 def test_many_waits_leave_nothing_behind() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()

@@ -103,6 +103,48 @@ def test_records_that_arrive_in_pieces(contexts: tuple[ssl.SSLContext, ssl.SSLCo
     run(main)
 
 
+def test_a_protocol_with_buffers_need_not_derive_from_one(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    class Buffers(asyncio.BaseProtocol):
+        def __init__(self) -> None:
+            self.buffer = bytearray(4)
+            self.got = asyncio.get_running_loop().create_future()
+
+        def get_buffer(self, hint: int) -> bytearray:
+            return self.buffer
+
+        def buffer_updated(self, count: int) -> None:
+            self.got.set_result(bytes(self.buffer[:count]))
+
+        def eof_received(self) -> None:
+            return None
+
+    class Plain(asyncio.Protocol):
+        def __init__(self) -> None:
+            self.got = asyncio.get_running_loop().create_future()
+
+        def data_received(self, data: bytes) -> None:
+            self.got.set_result(data)
+
+    async def main() -> None:
+        server = await asyncio.start_server(echo, "127.0.0.1", 0, ssl=contexts[0])
+        transport, protocol = await asyncio.get_running_loop().create_connection(
+            Buffers, *server.sockets[0].getsockname(), ssl=contexts[1]
+        )
+        transport.write(b"ping")
+        assert await protocol.got == b"ping"
+        second = Plain()
+        transport.set_protocol(second)
+        transport.write(b"a longer one")
+        assert await second.got == b"a longer one"
+        transport.close()
+        server.close()
+        await server.wait_closed()
+
+    run(main)
+
+
 def test_a_slow_reader_pauses_the_writer(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     async def main() -> None:
         async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

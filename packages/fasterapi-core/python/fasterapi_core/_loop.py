@@ -15,7 +15,7 @@ import socket
 import sys
 import weakref
 from asyncio import constants, format_helpers
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from . import _core
@@ -252,14 +252,34 @@ def new_event_loop(backend: str | None = None) -> EventLoop:
     return EventLoop(backend=backend)
 
 
-def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
+def run(
+    main: Coroutine[Any, Any, T],
+    *,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] = new_event_loop,
+    debug: bool | None = None,
+) -> T:
     """Run the coroutine on a new EventLoop and return its result, as ``asyncio.run`` does.
 
-    Raises RuntimeError when a loop is already running in this thread.
+    ``loop_factory`` makes the loop, for one that is set up differently, as in
+    ``loop_factory=functools.partial(new_event_loop, "epoll")``. ``debug`` switches the loop's debug mode; None
+    leaves it to asyncio's own rules (``PYTHONASYNCIODEBUG``, ``-X dev``).
+
+    Raises RuntimeError when a loop is already running in this thread, TypeError when ``loop_factory`` returns
+    something else than an EventLoop, and what ``main`` raises.
     """
     if asyncio._get_running_loop() is not None:
         raise RuntimeError("fasterapi_core.run() cannot be called from a running event loop")
-    with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
+
+    def make() -> asyncio.AbstractEventLoop:
+        loop = loop_factory()
+        if not isinstance(loop, EventLoop):
+            loop.close()
+            raise TypeError(
+                f"fasterapi_core.run() needs a fasterapi_core.EventLoop, loop_factory made {loop!r}"
+            )
+        return loop
+
+    with asyncio.Runner(debug=debug, loop_factory=make) as runner:
         return runner.run(main)
 
 
