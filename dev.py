@@ -4,7 +4,9 @@
   python3 dev.py demo [--serve]     the store: PostgreSQL, HTTP and MCP in one process, exercised by real clients
   python3 dev.py test [ARGS]        Python tests of all packages and the native ones (ARGS: only pytest, with them)
   python3 dev.py native             the native tests alone (SANITIZE=address,undefined in the environment for those);
-                                    --backends: and the reactor's suite over every backend that can run here
+                                    --backends: and then what `backends` does
+  python3 dev.py backends           the reactor's suite over every backend that can run here, after `native`; brings
+                                    wine, a compiler for Windows and ziglang where that is possible
   python3 dev.py build [--force]    core first, then http, pg and mcp side by side, then fasterapi
   python3 dev.py lint [--fix]       ruff
   python3 dev.py format [PATHS]     clang-format and ruff format, in place; by default what git says is changed
@@ -188,11 +190,12 @@ def missing_packages(extra: Sequence[str] = ()) -> list[str]:
         "zlib1g-dev": "zlib.h",
         "libbrotli-dev": "brotli/encode.h",
         "libzstd-dev": "zstd.h",
+        "liburing-dev": "liburing.h",
         f"python3.{sys.version_info[1]}-dev": "Python.h",
         "libgtest-dev": "gtest/gtest.h",
         "libbenchmark-dev": "benchmark/benchmark.h",
     }
-    always = ("libssl", "zlib", "libbrotli", "libzstd", "python")
+    always = ("libssl", "zlib", "libbrotli", "libzstd", "liburing", "python")
     wanted = [name for name in headers if name.startswith(always) or name in extra]
     flag = f"-I{sysconfig.get_path('include')}"
     need = ["g++", *wanted] if compiler() is None else []
@@ -204,6 +207,17 @@ def missing_packages(extra: Sequence[str] = ()) -> list[str]:
     except ImportError:
         need.append(f"python3.{sys.version_info[1]}-venv")
     return need
+
+
+def apt_prefix() -> list[str] | None:
+    """What stands before apt-get here; None where we may not use it."""
+    if not shutil.which("apt-get"):
+        return None
+    if os.geteuid() == 0:
+        return []
+    if shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode == 0:
+        return ["sudo", "-n"]
+    return None
 
 
 def ensure_system(*extra: str) -> None:
@@ -219,15 +233,7 @@ def ensure_system(*extra: str) -> None:
             )
         return
     line = f"apt-get install -y {' '.join(need)}"
-    prefix: list[str] | None = None
-    if shutil.which("apt-get"):
-        if os.geteuid() == 0:
-            prefix = []
-        elif (
-            shutil.which("sudo")
-            and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode == 0
-        ):
-            prefix = ["sudo", "-n"]
+    prefix = apt_prefix()
     if prefix is None:
         raise Failure(
             f"this system lacks {', '.join(need)}. Run this line, then dev.py again:\n\n  sudo {line}\n"
@@ -411,7 +417,50 @@ def command_build(args: list[str]) -> None:
 def command_native(args: list[str]) -> None:
     native_tests(os.environ.get("SANITIZE", ""))
     if "--backends" in args:
-        must(PYTHON, ROOT / "tests" / "backends.py", ROOT / "build" / "native")
+        command_backends([])
+
+
+def optional(what: str, seconds: int, *command: str | Path) -> None:
+    """Brings what one may do without; says so where that does not succeed."""
+    try:
+        done = subprocess.run(
+            [str(part) for part in command],
+            env={**environment(), "DEBIAN_FRONTEND": "noninteractive"},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace", timeout=seconds,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        say(f"note: {what} did not come within {seconds} s")
+        return
+    if done.returncode:
+        last = done.stdout.strip().splitlines()[-1:] or ["no output"]
+        say(f"note: {what} cannot be installed here: {last[0]}")
+
+
+def command_backends(args: list[str]) -> None:
+    """The suite of the reactor over every backend, in the tree of `native`; what it lacks is brought if possible."""
+    del args
+    need = [
+        package
+        for package, program in (
+            ("wine", "wine"),
+            ("wine64", "wine"),
+            ("g++-mingw-w64-x86-64-posix", "x86_64-w64-mingw32-g++-posix"),
+        )
+        if shutil.which(program) is None
+    ]
+    prefix = apt_prefix()
+    if need and prefix is not None:
+        # Downloading is what may take long, and what may be interrupted.
+        apt = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y"]
+        apt.append("--no-install-recommends")
+        optional(" ".join(need), 120, *apt, "--download-only", *need)
+        optional(" ".join(need), 120, *apt, "--no-download", *need)
+    elif need:
+        say(f"note: {', '.join(need)} cannot be installed without root")
+    ensure_venv()
+    optional("ziglang", 60, PYTHON, "-m", "pip", "install", "-q", "ziglang")
+    must(PYTHON, ROOT / "tests" / "backends.py", ROOT / "build" / "native")
 
 
 def packages_with_tests() -> list[Path]:
@@ -543,6 +592,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "help": command_help,
     "lint": command_lint,
     "native": command_native,
+    "backends": command_backends,
     "test": command_test,
     "types": command_types,
     "wheels": command_wheels,

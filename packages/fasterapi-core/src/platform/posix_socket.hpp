@@ -26,8 +26,10 @@ inline Length retried(Call call) noexcept {
 
 inline bool would_block(Length result) noexcept { return result == -EAGAIN || result == -EWOULDBLOCK; }
 
-inline Length recv(int fd, char* data, std::size_t size) noexcept {
-  return retried([=] { return ::recv(fd, data, size, 0); });
+// Those of every request take the descriptor by reference: it is read again for another try, instead of being kept
+// in one more register across the call.
+inline Length recv(const int& fd, char* data, std::size_t size) noexcept {
+  return retried([&] { return ::recv(fd, data, size, 0); });
 }
 
 inline int connect(int fd, const sockaddr* address, unsigned length) noexcept {
@@ -47,11 +49,11 @@ inline void shutdown_write(int fd) noexcept { ::shutdown(fd, SHUT_WR); }
 inline void close(int fd) noexcept { ::close(fd); }
 
 template <int kFlags>
-inline Length send_flags(int fd, const char* data, std::size_t size) noexcept {
-  return retried([=] { return ::send(fd, data, size, kFlags); });
+inline Length send_flags(const int& fd, const char* data, std::size_t size) noexcept {
+  return retried([&] { return ::send(fd, data, size, kFlags); });
 }
 template <int kFlags>
-inline Length send_flags(int fd, std::string_view head, std::string_view body) noexcept {
+inline Length send_flags(const int& fd, std::string_view head, std::string_view body) noexcept {
   iovec parts[2] = {{const_cast<char*>(head.data()), head.size()}, {const_cast<char*>(body.data()), body.size()}};
   msghdr message{};
   message.msg_iov = parts;

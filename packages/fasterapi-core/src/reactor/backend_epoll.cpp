@@ -58,10 +58,10 @@ class EpollBackend final : public Backend {
         continue;
       }
       unsigned e = ready[i].events;
-      events[count++] = {ready[i].data.u64,
-                         (e & EPOLLIN ? kReadable : 0u) | (e & EPOLLOUT ? kWritable : 0u) |
-                             (e & (EPOLLHUP | EPOLLERR) ? kHangup : 0u),
-                         0};
+      BackendEvent& event = events[count++];
+      event.token = ready[i].data.u64;
+      event.events = (e & EPOLLIN ? kReadable : 0u) | (e & EPOLLOUT ? kWritable : 0u) |
+                     (e & (EPOLLHUP | EPOLLERR) ? kHangup : 0u);
     }
     return count;
   }

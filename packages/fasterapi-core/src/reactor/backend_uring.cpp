@@ -1,6 +1,8 @@
 // Completions and readiness through io_uring.
 //   Receiving   one multishot recv per stream into a ring of provided buffers; each has kReadPadding to spare
-//   Accepting   one multishot accept per listener
+//   Accepting   by readiness: what a request in flight accepts is no longer in the backlog, and who stops
+//   listening
+//               could only reset it, while another process that listens there would have served it
 //   Readiness   one-shot polls, armed again in the submission of the next wait: that is what makes them
 //               level-triggered (a multishot poll is edge-triggered). The wake descriptor is a multishot poll
 //   Removal     cancels in flight synchronously: the kernel holds the file of a request, and the close() that
@@ -33,14 +35,14 @@ namespace fasterapi::core {
 namespace {
 
 constexpr unsigned kSubmissions = 256, kCompletionQueue = 4096;
-constexpr unsigned kBuffers = 128, kBufferSize = 32 * 1024;  // pages are touched as they are first used
+constexpr unsigned kBuffers = 32, kBufferSize = 128 * 1024;  // pages are touched as they are first used
 constexpr std::size_t kUsable = kBufferSize - Reactor::kReadPadding;
 constexpr int kGroup = 0;
 constexpr unsigned kBufferShift = 16;  // of BackendEvent::events: the buffer, kNoBuffer, or kHeld
 constexpr unsigned kNoBuffer = 0xffff, kHeld = 0xfffe;
 
 // user_data: what the request is for, its sequence number, its descriptor.
-enum class Op : unsigned { poll, recv, accept, cancel, wake, alarm };
+enum class Op : unsigned { poll, recv, cancel, wake, alarm };
 constexpr std::uint32_t kSequences = (1u << 28) - 1;
 std::uint64_t tag(Op op, std::uint32_t sequence, int fd) noexcept {
   return static_cast<std::uint64_t>(op) << 60 | static_cast<std::uint64_t>(sequence & kSequences) << 32 |
@@ -74,7 +76,7 @@ struct Entry {
   bool anonymous = false;  // eventfds and the like share one inode
   bool noted = false;      // is on the list of what the next wait looks at
   short polled = 0;        // mask of the active poll
-  Request poll, recv, accept;
+  Request poll, recv;
   bool lost = false;  // a piece could not be held: the stream has a hole and must end
   std::vector<Held> held;
 };
@@ -98,7 +100,7 @@ class UringBackend final : public Backend {
   }
 
   const char* name() const noexcept override { return "io_uring"; }
-  unsigned completions() const noexcept override { return kReceive | kAccept; }
+  unsigned completions() const noexcept override { return kReceive; }
 
   int add(int fd, unsigned interest, std::uint64_t token) noexcept override {
     struct stat file;
@@ -137,7 +139,6 @@ class UringBackend final : public Backend {
   int remove(int fd) noexcept override {
     Entry* entry = find(fd);
     if (!entry) return ENOENT;
-    drop_accepted(*entry);
     entry->held.clear();
     entry->present = entry->lost = false;
     entry->interest = 0;
@@ -145,10 +146,9 @@ class UringBackend final : public Backend {
     if (!foreign()) {  // else the ring goes away with everything in it
       active |= cancel(fd, Op::poll, entry->poll);
       active |= cancel(fd, Op::recv, entry->recv);
-      active |= cancel(fd, Op::accept, entry->accept);
     }
     // What still comes is of an old sequence, so that whoever gets the number next never sees it.
-    for (Request* request : {&entry->poll, &entry->recv, &entry->accept}) {
+    for (Request* request : {&entry->poll, &entry->recv}) {
       request->active = request->cancelling = false;
       ++request->sequence;
     }
@@ -338,7 +338,7 @@ class UringBackend final : public Backend {
     for (std::size_t fd = 0; fd < entries_.size(); ++fd) {
       Entry& entry = entries_[fd];
       entry.noted = false;
-      for (Request* request : {&entry.poll, &entry.recv, &entry.accept}) {
+      for (Request* request : {&entry.poll, &entry.recv}) {
         request->active = request->cancelling = false;
         ++request->sequence;
       }
@@ -354,12 +354,6 @@ class UringBackend final : public Backend {
     Entry& entry = entries_[static_cast<std::uint32_t>(event.token)];
     if (kind == kReceive) {
       hold(entry, event.result, event.events >> kBufferShift);
-    } else if (kind == kAccept && event.result >= 0) {
-      try {
-        entry.held.push_back({event.result, nullptr});
-      } catch (const std::bad_alloc&) {
-        ::close(event.result);
-      }
     }  // readiness is level-triggered: it comes again
   }
 
@@ -442,26 +436,9 @@ class UringBackend final : public Backend {
       const int fd = static_cast<int>(i);
       cancel(fd, Op::poll, entry.poll);
       cancel(fd, Op::recv, entry.recv);
-      cancel(fd, Op::accept, entry.accept);
       entry.present = false;
     }
     io_uring_submit_and_get_events(&ring_.uring);
-    io_uring_cqe* cqe;
-    unsigned head, seen = 0;
-    io_uring_for_each_cqe(&ring_.uring, head, cqe) {
-      ++seen;
-      if (static_cast<Op>(cqe->user_data >> 60) == Op::accept && cqe->res >= 0) ::close(cqe->res);
-    }
-    io_uring_cq_advance(&ring_.uring, seen);
-    for (Entry& entry : entries_) drop_accepted(entry);
-  }
-
-  static void drop_accepted(Entry& entry) noexcept {
-    if (!(entry.interest & kAccept)) return;
-    for (Held& held : entry.held) {
-      if (held.result >= 0) ::close(held.result);
-    }
-    entry.held.clear();
   }
 
   void arm_wake() noexcept {
@@ -497,7 +474,7 @@ class UringBackend final : public Backend {
         entry.noted = false;
         continue;
       }
-      if ((entry.held.empty() && !entry.lost) || !(entry.interest & (kReceive | kAccept))) {
+      if ((entry.held.empty() && !entry.lost) || !(entry.interest & kReceive)) {
         entry.noted = false;
       } else {
         // One piece per wait, so that a handler that pauses again after it is heeded.
@@ -511,14 +488,9 @@ class UringBackend final : public Backend {
     return events ? std::min(count, capacity) : count;
   }
 
-  static void give_out(Entry& entry, BackendEvent& event) noexcept {
-    if (entry.interest & kReceive) {  // claim() takes it
-      const int result = entry.held.empty() ? -ENOMEM : entry.held.front().result;
-      event = {entry.token, kReceive | kHeld << kBufferShift, result};
-      return;
-    }
-    event = {entry.token, kAccept | kNoBuffer << kBufferShift, entry.held.front().result};
-    entry.held.erase(entry.held.begin());
+  static void give_out(const Entry& entry, BackendEvent& event) noexcept {  // claim() takes it
+    const int result = entry.held.empty() ? -ENOMEM : entry.held.front().result;
+    event = {entry.token, kReceive | kHeld << kBufferShift, result};
   }
 
   void arm(int fd, Entry& entry) noexcept {
@@ -532,15 +504,8 @@ class UringBackend final : public Backend {
       sqe->buf_group = kGroup;
       start(sqe, Op::recv, entry.recv, fd);
     }
-    if (!(interest & kAccept)) {
-      cancel(fd, Op::accept, entry.accept);
-    } else if (!entry.accept.active) {
-      io_uring_sqe* sqe = submission();
-      io_uring_prep_multishot_accept(sqe, fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-      start(sqe, Op::accept, entry.accept, fd);
-    }
-    // Somebody who receives or accepts hears of the end that way; everybody else is told of a hangup at least.
-    const bool poll = interest & (kReadable | kWritable) || !(interest & (kReceive | kAccept));
+    // Somebody who receives hears of the end that way; everybody else is told of a hangup at least.
+    const bool poll = interest & (kReadable | kWritable) || !(interest & kReceive);
     const short mask = to_poll(interest);
     if (!poll || (mask & ~entry.polled)) stop_poll(fd, entry);
     if (poll && !entry.poll.active) {
@@ -597,17 +562,13 @@ class UringBackend final : public Backend {
     }
     const int fd = static_cast<int>(static_cast<std::uint32_t>(cqe.user_data));
     Entry& entry = entries_[static_cast<std::size_t>(fd)];
-    Request& request = op == Op::poll ? entry.poll : op == Op::recv ? entry.recv : entry.accept;
+    Request& request = op == Op::poll ? entry.poll : entry.recv;
     const bool current = request.active && sequence == (request.sequence & kSequences);
     if (current && !(cqe.flags & IORING_CQE_F_MORE)) {
       request.active = request.cancelling = false;
       if (cqe.res != -EBADF) note(fd, entry);  // EBADF: closed without remove(); epoll would forget it as well
     }
-    switch (op) {
-      case Op::poll: return polled(entry, cqe.res, current, event);
-      case Op::recv: return received(entry, cqe, current, event);
-      default: return accepted(entry, cqe.res, current, event);
-    }
+    return op == Op::poll ? polled(entry, cqe.res, current, event) : received(entry, cqe, current, event);
   }
 
   static bool polled(const Entry& entry, int result, bool current, BackendEvent& event) noexcept {
@@ -627,16 +588,6 @@ class UringBackend final : public Backend {
     }
     if (cqe.res == -ECANCELED || cqe.res == -ENOBUFS) return false;  // armed again while it is wanted
     event = {entry.token, kReceive | buffer << kBufferShift, cqe.res};
-    return true;
-  }
-
-  static bool accepted(Entry& entry, int result, bool current, BackendEvent& event) noexcept {
-    if (!current) {
-      if (result >= 0) ::close(result);
-      return false;
-    }
-    if (result == -ECANCELED) return false;
-    event = {entry.token, kAccept | kNoBuffer << kBufferShift, result};
     return true;
   }
 

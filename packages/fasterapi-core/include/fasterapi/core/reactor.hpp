@@ -71,7 +71,7 @@ class FASTERAPI_CORE_API Deferred {
 struct BackendEvent {
   std::uint64_t token;
   unsigned events;  // the upper half belongs to the backend (which buffer)
-  int result;
+  int result;       // of completions only
 };
 
 /// Token of an event that belongs to no descriptor: it only says that there was a reason to return.
@@ -108,8 +108,8 @@ class FASTERAPI_CORE_API Backend {
 
 /// Makes the backend named ("epoll", "io_uring", "kqueue", "iocp"); nullptr asks the environment's
 /// FASTERAPI_REACTOR and then takes the platform's default. Where the kernel refuses io_uring, or this build
-/// is without it, epoll takes its place with one line in the log, once per process. Throws Error for a name that this
-/// platform does not know and when the system refuses.
+/// is without it, epoll takes its place with one line in the log, once per process. Throws Error for a name that
+/// this platform does not know and when the system refuses.
 FASTERAPI_CORE_API std::unique_ptr<Backend> make_backend(const char* name = nullptr);
 /// Names of the backends that make_backend() knows here, the default first.
 FASTERAPI_CORE_API const std::vector<const char*>& backend_names() noexcept;

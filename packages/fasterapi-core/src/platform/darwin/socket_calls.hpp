@@ -24,8 +24,10 @@ inline int accept(int fd) noexcept {
   const auto accepted = static_cast<int>(retried([=] { return ::accept(fd, nullptr, nullptr); }));
   return accepted >= 0 ? prepared(accepted) : accepted;
 }
-inline Length send(int fd, const char* data, std::size_t size) noexcept { return send_flags<0>(fd, data, size); }
-inline Length send(int fd, std::string_view head, std::string_view body) noexcept {
+inline Length send(const int& fd, const char* data, std::size_t size) noexcept {
+  return send_flags<0>(fd, data, size);
+}
+inline Length send(const int& fd, std::string_view head, std::string_view body) noexcept {
   return send_flags<0>(fd, head, body);
 }
 

@@ -11,10 +11,10 @@ inline int open_stream(int family) noexcept {
 inline int accept(int fd) noexcept {
   return static_cast<int>(retried([=] { return ::accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); }));
 }
-inline Length send(int fd, const char* data, std::size_t size) noexcept {
+inline Length send(const int& fd, const char* data, std::size_t size) noexcept {
   return send_flags<MSG_NOSIGNAL>(fd, data, size);
 }
-inline Length send(int fd, std::string_view head, std::string_view body) noexcept {
+inline Length send(const int& fd, std::string_view head, std::string_view body) noexcept {
   return send_flags<MSG_NOSIGNAL>(fd, head, body);
 }
 

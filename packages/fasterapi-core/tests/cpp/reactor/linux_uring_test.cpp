@@ -102,9 +102,10 @@ TEST_F(Uring, close_after_remove_is_a_close_at_once) {
 TEST_F(Uring, a_closed_stream_is_closed_at_once_and_its_port_is_free) {
   sockaddr_in address;
   const int listening = listen(address);
-  Listener listener(*reactor, listening, [](void*, int fd) noexcept { net::close(fd); }, nullptr);
+  Listener listener(
+      *reactor, listening, [](void*, int fd) noexcept { net::close(fd); }, nullptr);
   ASSERT_EQ(listener.start(), 0);
-  reactor->turn(0);  // the accept is in flight
+  reactor->turn(0);  // its poll is in flight
   listener.stop();
   net::close(listening);
   const int client = net::open_stream(AF_INET);
@@ -242,7 +243,8 @@ TEST_F(Uring, a_loop_may_move_to_another_thread_and_back) {
   sockaddr_in address;
   const int listening = listen(address);
   static std::vector<int> accepted;
-  Listener listener(*reactor, listening, [](void*, int fd) noexcept { accepted.push_back(fd); }, nullptr);
+  Listener listener(
+      *reactor, listening, [](void*, int fd) noexcept { accepted.push_back(fd); }, nullptr);
   ASSERT_EQ(listener.start(), 0);
   std::string expected;
   std::vector<int> clients;
@@ -341,12 +343,13 @@ TEST_F(Uring, nothing_grows_over_many_reactors_and_connections) {
     Reactor local(make_backend("io_uring"));
     sockaddr_in address;
     const int listening = listen(address);
-    Listener listener(local, listening, [](void*, int fd) noexcept { net::close(fd); }, nullptr);
+    Listener listener(
+        local, listening, [](void*, int fd) noexcept { net::close(fd); }, nullptr);
     ASSERT_EQ(listener.start(), 0);
     local.turn(0);
     const int client = connect_to(address);
     if (i % 2) local.turn(kMs);
-    listener.stop();  // with a connection accepted by the kernel but not given out, in the other rounds
+    listener.stop();  // with a connection in the backlog, in the other rounds
     net::close(client);
     net::close(listening);
   }

@@ -48,5 +48,26 @@ TEST_P(Posix, pauses_when_descriptors_are_used_up_and_goes_on_later) {
   ASSERT_TRUE(run([&] { return accepted.size() == 2; }));
 }
 
+// A process that stops listening leaves to the others what it has not answered yet: nobody is reset.
+TEST_P(Posix, a_stopped_listener_leaves_in_the_backlog_what_it_did_not_hand_over) {
+  struct Stopper final : IoHandler {
+    explicit Stopper(Listener& stopped) : listener(stopped) {}
+    void on_io(unsigned) noexcept override { listener.stop(); }
+    Listener& listener;
+  } stopper(listener);
+  Pair pair;
+  ASSERT_EQ(listener.start(), 0);
+  ASSERT_EQ(reactor.add(pair.ends[0], kReadable, &stopper), 0);
+  reactor.turn(0);
+  pair.send(1);
+  connect(3);
+  reactor.turn(0);  // learns of both at once
+  reactor.remove(pair.ends[0]);
+  listener.stop();
+  int left = 0;
+  for (int taken; (taken = net::accept(fd)) >= 0; ++left) net::close(taken);
+  EXPECT_EQ(static_cast<std::size_t>(left) + accepted.size(), 3u);
+}
+
 }  // namespace
 }  // namespace fasterapi::core::test
