@@ -459,6 +459,7 @@ def command_backends(args: list[str]) -> None:
     elif need:
         say(f"note: {', '.join(need)} cannot be installed without root")
     ensure_venv()
+    ensure_tools("build")
     optional("ziglang", 60, PYTHON, "-m", "pip", "install", "-q", "ziglang")
     must(PYTHON, ROOT / "tests" / "backends.py", ROOT / "build" / "native")
 
