@@ -2,15 +2,14 @@
 // answers.
 #include "connection/session.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstddef>
 #include <random>
 
-#include "connection/connector.hpp"
 #include "protocol/wire.hpp"
 
 namespace fasterapi::pg {
@@ -78,27 +77,22 @@ class Query final : public Operation {
 class SessionTest : public testing::Test, public SessionListener {
  protected:
   SessionTest() {
-    listener_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    auto* un = reinterpret_cast<sockaddr_un*>(&address_.storage);
-    un->sun_family = AF_UNIX;  // an abstract name that the kernel chooses
-    ::bind(listener_, reinterpret_cast<sockaddr*>(un), sizeof(sa_family_t));
-    socklen_t length = sizeof address_.storage;
-    ::getsockname(listener_, reinterpret_cast<sockaddr*>(un), &length);
-    address_.length = length;
     address_.text = "test";
-    ::listen(listener_, 16);
     options_->hosts.push_back({"@test", "", 5432, {}});
     options_->user = "me";
     options_->database = "db";
   }
   ~SessionTest() override {
     if (peer_ >= 0) ::close(peer_);
-    ::close(listener_);
   }
+  /// The session on one end of a pair of sockets, the test on the other.
   void open(TlsUse tls = TlsUse::none) {
+    int ends[2];
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+    ::fcntl(ends[1], F_SETFL, ::fcntl(ends[1], F_GETFL) & ~O_NONBLOCK);
+    peer_ = ends[1];
     session_ = std::make_unique<Session>(reactor_, options_, this);
-    session_->open(address_, 0, tls);
-    peer_ = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+    session_->open(ends[0], address_, 0, tls);
     turns();
   }
   void turns(int n = 6) {
@@ -134,9 +128,9 @@ class SessionTest : public testing::Test, public SessionListener {
 
   core::Reactor reactor_;
   Address address_;
+  int peer_ = -1;
   std::shared_ptr<Options> options_ = std::make_shared<Options>();
   std::unique_ptr<Session> session_;
-  int listener_ = -1, peer_ = -1;
   bool ready_ = false, closed_ = false;
   Failure why_;
   std::string payload_;
@@ -407,12 +401,11 @@ TEST_F(SessionTest, settings_cannot_change_who_we_are) {
   EXPECT_NE(startup.find("application_name"), std::string::npos);
 }
 
-TEST_F(SessionTest, refused_connection_is_a_connect_failure) {
-  ::close(std::exchange(listener_, ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)));
-  session_ = std::make_unique<Session>(reactor_, options_, this);
-  session_->open(address_, 0, TlsUse::none);
-  turns();
+TEST_F(SessionTest, a_peer_that_leaves_before_the_login_is_a_connect_failure) {
+  open();
+  hang_up();
   EXPECT_TRUE(closed_);
+  EXPECT_FALSE(ready_);
   EXPECT_EQ(why_.kind, Failure::Kind::connect);
 }
 
