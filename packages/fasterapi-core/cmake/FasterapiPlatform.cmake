@@ -60,7 +60,7 @@ function(fasterapi_platform_tests list)
   set(sources ${${list}})
   list(FILTER sources EXCLUDE REGEX "/kqueue_double/|/no_doubles/")
   if(WIN32)
-    list(FILTER sources EXCLUDE REGEX "/posix_[^/]*$")
+    list(FILTER sources EXCLUDE REGEX "/posix_[^/]*$|/interleaving_test\\.cpp$")  # ucontext
     set(support windows)
   else()
     set(support posix)
