@@ -18,7 +18,7 @@ using Target = void (*)(const std::uint8_t*, std::size_t);
 void replay(const char* name, Target target) {
   std::mt19937 random(1);
   unsigned count = 0;
-  auto folder = std::filesystem::path(__FILE__).parent_path() / "../../fuzz/corpus" / name;
+  auto folder = std::filesystem::path(FASTERAPI_HTTP_CORPUS) / name;  // of CMakeLists.txt
   for (const auto& file : std::filesystem::directory_iterator(folder)) {
     std::ifstream in(file.path(), std::ios::binary);
     std::string bytes((std::istreambuf_iterator<char>(in)), {});
