@@ -271,6 +271,9 @@ def ensure_venv() -> None:
     version = f"{sys.version} {sys.base_prefix}"
     if PYTHON.exists() and is_fresh("python", version):
         return
+    if "FASTERAPI_VENV" in os.environ and PYTHON.exists() and not stamp("python").exists():
+        set_stamp("python", version)  # somebody's own environment: it is used and never removed
+        return
     if VENV.exists() and not (VENV / "pyvenv.cfg").exists():
         raise Failure(f"{VENV} exists and is not a virtual environment: remove it or set FASTERAPI_VENV")
     with Progress(f"virtual environment {VENV.name} (Python {platform.python_version()})"):

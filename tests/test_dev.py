@@ -70,3 +70,20 @@ def test_where_apt_may_not_run_the_line_to_run_is_printed(
     monkeypatch.setattr(dev.shutil, "which", lambda name: "/usr/bin/apt-get" if name == "apt-get" else None)
     with pytest.raises(dev.Failure, match="sudo apt-get install -y libssl-dev"):
         dev.ensure_system()
+
+
+def test_an_environment_of_somebody_else_is_used_and_kept(
+    dev: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine"
+    (mine / "bin").mkdir(parents=True)
+    (mine / "pyvenv.cfg").write_text("home = /somewhere\n")
+    (mine / "bin" / "python").touch()
+    (mine / "precious").write_text("kept")
+    monkeypatch.setenv("FASTERAPI_VENV", str(mine))
+    monkeypatch.setattr(dev, "VENV", mine)
+    monkeypatch.setattr(dev, "PYTHON", mine / "bin" / "python")
+    dev.ensure_venv()
+    assert (mine / "precious").read_text() == "kept"
+    dev.ensure_venv()  # and is fresh from then on
+    assert (mine / "precious").exists()
