@@ -29,8 +29,8 @@ PATH = os.pathsep.join(
     [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
 )  # cmake of our environment
 ENDS = time.monotonic() + 230
-# wineserver takes the error of a reset connection away from the socket before the program can see it.
-# A turn that only looks is to end within 5 ms there, where one look asks wineserver (8.8 ms were seen).
+# What fails under wine and could not be tried on Windows: what follows a peer's reset (wineserver may take the error
+# from the socket), and a turn of at most 5 ms (8.8 ms were seen).
 NOT_UNDER_WINE = (
     "*a_turn_ends_after_its_timeout*:*a_reset_*:*hangup_without_being_asked*:*gives_up_when_the_peer_resets*"
 )
