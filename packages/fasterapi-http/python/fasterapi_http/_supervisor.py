@@ -195,11 +195,17 @@ class Supervisor:
         index = next(number for number in range(len(used) + 1) if number not in used)
         sys.stdout.flush()
         sys.stderr.flush()
-        pid = os.fork()
-        if pid == 0:
-            ours.close()
-            os.close(stacks)
-            self._child(theirs, stacks_in, index)  # does not return
+        # A signal between the fork and the child's own handlers would run the parent's in the child: it would stop
+        # its siblings and not itself. It waits until the child has handlers.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, self._actions())
+        try:
+            pid = os.fork()
+            if pid == 0:
+                ours.close()
+                os.close(stacks)
+                self._child(theirs, stacks_in, index, blocked)  # does not return
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         theirs.close()
         os.close(stacks_in)
         ours.setblocking(False)
@@ -208,7 +214,7 @@ class Supervisor:
         self._workers[pid] = worker
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
-    def _child(self, link: socket.socket, stacks: int, index: int) -> None:
+    def _child(self, link: socket.socket, stacks: int, index: int, mask: set[signal.Signals | int]) -> None:
         code = STARTUP_FAILURE
         try:
             signal.set_wakeup_fd(-1)
@@ -217,6 +223,7 @@ class Supervisor:
             # Ctrl-C reaches the group, and the others are the parent's business: it tells us.
             for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU):
                 signal.signal(number, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             watch_stacks(stacks)
             self._selector.close()
             self._wake_in.close()
